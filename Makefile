@@ -1,0 +1,48 @@
+# Two commands: `make book` builds the site, `make test` tests everything.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+BOOK := $(BIN)/jupyter-book build -W -n --keep-going .
+
+.DEFAULT_GOAL := help
+.PHONY: help book test check serve chapter clean clean-venv environment
+
+help: ## show these lines
+	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+$(INSTALLED): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) tools/environment.py python
+	@echo "Installing into .venv; this takes a few minutes, once."
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+environment: $(INSTALLED)
+	@test -x $(BIN)/python || { echo "There is no Python in .venv. Make it anew, which needs the network: make clean-venv, then the same command again." >&2; exit 1; }
+	@$(BIN)/python tools/environment.py packages
+
+book: environment ## build the site to _build/html
+	@$(BOOK) || { echo "The book has faults: see the warnings above. Every warning is an error." >&2; exit 1; }
+	@echo "The book is at _build/html/index.html; make serve shows it in a browser."
+
+test: environment ## run all tests: package, notebooks, site
+	$(BIN)/python -m pytest --nbval --numprocesses auto --dist loadscope
+
+check: environment ## run what takes seconds: lint, twins, links, structure
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q tests/book/test_notebooks.py tests/book/test_pages.py tests/book/test_tolerance.py
+
+serve: ## show the built site on 127.0.0.1:8000
+	@test -f _build/html/index.html || { echo "There is no site yet: make book builds it." >&2; exit 1; }
+	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
+
+chapter: environment ## execute one chapter: make chapter C=foundations/tensors
+	@$(BIN)/python -m tools.chapter $(C)
+
+clean: ## remove the built site
+	rm -rf _build
+
+clean-venv: ## remove the environment
+	rm -rf .venv
