@@ -1,0 +1,31 @@
+"""Say under a chapter's title how long it ran, and on what.
+
+The figures are those that the run itself wrote into the notebook.
+"""
+
+import json
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+
+
+class RunInfo(SphinxTransform):
+    default_priority = 710
+
+    def apply(self) -> None:
+        path = Path(self.env.doc2path(self.env.docname))
+        if path.suffix != ".ipynb":
+            return
+        book = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("book")
+        title = next(self.document.findall(nodes.title), None)
+        if book is None or title is None:
+            return
+        text = f"Runs in {book['seconds']} s on {book['hardware']}, after the imports."
+        title.parent.insert(1, nodes.paragraph("", text, classes=["run-info"]))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_transform(RunInfo)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

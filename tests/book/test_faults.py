@@ -1,0 +1,194 @@
+"""The suite bites: put a fault into a copy of the book, and see the right test fail."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.site import build_site
+from tools.twins import ROOT, tracked
+
+PAGE = "chapters/start/reading-this-book"
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """Copy what git would carry to another machine."""
+    target = tmp_path / "book"
+    for path in tracked():
+        copy = target / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+    return target
+
+
+def run_tests(book: Path, *arguments: str) -> tuple[set[str], str]:
+    """Run pytest in the copy; return the names of the tests that failed, and its output."""
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "--color=no", *arguments],
+        cwd=book,
+        env={**os.environ, "PYTHONPATH": str(book / "src"), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    failed = set(re.findall(r"^(?:FAILED|ERROR) \S*?::([^\n]+?)(?: - .*)?$", output, re.M))
+    assert (done.returncode == 1) == bool(failed), output
+    return failed, output
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def edit_notebook(book: Path, change: Any, page: str = PAGE) -> None:
+    path = book / f"{page}.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    change([cell for cell in notebook["cells"] if cell["cell_type"] == "code"])
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def test_the_copy_is_sound_and_nbval_finds_three_faults(book: Path) -> None:
+    """A changed number, a cell that fails and a cell that writes to stderr; no other fails."""
+
+    def change(cells: list[dict[str, Any]]) -> None:
+        output = cells[1]["outputs"][0]
+        assert "".join(output["text"]) == "100000.01\n"
+        output["text"] = ["100000.04\n"]
+        cells[-1]["source"] = "assert 1 + 1 == 3"
+        cells[-2]["source"] += ["\nimport sys\n", "print('careless', file=sys.stderr)"]
+
+    edit_notebook(book, change)
+    cells = json.loads((book / f"{PAGE}.ipynb").read_text("utf-8"))["cells"]
+    last = sum(cell["cell_type"] == "code" for cell in cells) - 1
+    failed, output = run_tests(book, "--nbval", f"{PAGE}.ipynb")
+    assert failed == {f"Cell {n}" for n in (1, last - 1, last)}, output
+    assert "100000.04" in output and "Cell execution caused an exception" in output
+    assert "careless" in output
+
+
+def test_nbval_finds_a_flipped_sign_in_a_helper(book: Path) -> None:
+    edit(book / "src/helpers/parity.py", "abs(a / magnitude - b", "abs(a / magnitude + b")
+    failed, output = run_tests(book, "--nbval", f"{PAGE}.ipynb")
+    assert "Cell 4" in failed, output
+    assert "ParityError" in output
+
+
+def quick(book: Path) -> set[str]:
+    failed, _ = run_tests(
+        book, "tests/book/test_notebooks.py", "tests/book/test_pages.py", "-k", "not site"
+    )
+    return failed
+
+
+def test_a_changed_character_in_one_twin(book: Path) -> None:
+    edit(book / f"{PAGE}.md", "Add up a million tenths", "Add up a million tenth")
+    assert quick(book) == {"test_twins_are_in_step[start/reading-this-book]"}
+
+
+def test_an_unexecuted_cell(book: Path) -> None:
+    def change(cells: list[dict[str, Any]]) -> None:
+        cells[2].update(execution_count=None, outputs=[])
+
+    edit_notebook(book, change)
+    assert quick(book) == {"test_every_code_cell_was_executed_in_order[start/reading-this-book]"}
+
+
+def test_a_stored_warning(book: Path) -> None:
+    def change(cells: list[dict[str, Any]]) -> None:
+        stream = {"name": "stderr", "output_type": "stream", "text": ["Warning\n"]}
+        cells[2]["outputs"].append(stream)
+
+    edit_notebook(book, change)
+    assert quick(book) == {"test_outputs_are_clean[start/reading-this-book]"}
+
+
+def test_a_path_of_the_authors_machine(book: Path) -> None:
+    def change(cells: list[dict[str, Any]]) -> None:
+        cells[2]["outputs"][0]["text"] = ["/" + "home/me/data\n"]
+
+    edit_notebook(book, change)
+    assert quick(book) == {"test_outputs_are_clean[start/reading-this-book]"}
+
+
+@pytest.mark.parametrize("part", ["image", "figure"])
+def test_a_figure_without_alternative_text_or_caption(book: Path, part: str) -> None:
+    def change(cells: list[dict[str, Any]]) -> None:
+        figure = next(c for c in cells if "mystnb" in c["metadata"])
+        del figure["metadata"]["mystnb"][part]
+
+    edit_notebook(book, change)
+    failed = quick(book)
+    assert failed == {
+        "test_figures_have_caption_and_alternative_text[start/reading-this-book]",
+        "test_twins_are_in_step[start/reading-this-book]",
+    }
+
+
+def test_a_drawing_without_alternative_text(book: Path) -> None:
+    page = "networks/backpropagation"
+    edit(book / f"chapters/{page}.md", ":alt: Five boxes", ":class: five boxes")
+    failed = quick(book)
+    assert f"test_pictures_have_alternative_text[{page}]" in failed
+
+
+def test_a_claim_whose_test_cannot_fail(book: Path) -> None:
+    page = "foundations/tensors"
+    edit(book / f"chapters/{page}.md", 'assert last_only == "TypeError"\n', "")
+    edit(book / f"chapters/{page}.md", "assert top.values.shape == (2, 4, 5)\n", "")
+    name = f"test_claims_are_the_chapters_own_and_followed_by_their_test[{page}]"
+    assert name in quick(book)
+
+
+def test_a_missing_claim_a_dead_link_and_an_unlisted_page(book: Path) -> None:
+    page = "foundations/tensors"
+    edit(book / f"chapters/{page}.md", "{claim} topk-order", "{claim} top-k")
+    edit(book / f"{PAGE}.md", "It is what you", "It is [what](what.md) you")
+    (book / "chapters/start/draft.md").write_text("# Draft\n", encoding="utf-8")
+    failed = quick(book)
+    assert {
+        f"test_claims_are_the_chapters_own_and_followed_by_their_test[{page}]",
+        "test_links_to_files_lead_somewhere[start/reading-this-book]",
+        "test_contents_list_every_page_once_and_no_other",
+    } <= failed
+
+
+def test_the_build_finds_broken_references(book: Path, tmp_path: Path) -> None:
+    """A label, an equation, a work and a figure that are not there: each is named."""
+    edit(
+        book / "chapters/reference/bibliography.md",
+        "Works that",
+        "{ref}`no-label` {eq}`no-equation` {cite:p}`nobody` {numref}`no-figure` Works that",
+    )
+    build = build_site(book, tmp_path / "site")
+    assert build.status != 0
+    for missing in ("no-label", "no-equation", "nobody", "no-figure"):
+        assert re.search(f"WARNING.*{missing}", build.log), missing
+
+
+def test_a_failing_chapter_is_named_and_nothing_is_written(book: Path) -> None:
+    source = book / f"{PAGE}.md"
+    edit(source, "import math\n", "import math\nraise OSError('no such thing')\n")
+    before = (book / f"{PAGE}.ipynb").read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.chapter", PAGE.removeprefix("chapters/")],
+        cwd=book,
+        env={**os.environ, "PYTHONPATH": str(book / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no such thing" in done.stderr and "OSError" in done.stderr
+    assert f"{PAGE}.md: code cell 1 failed" in done.stderr.splitlines()[-1]
+    assert (book / f"{PAGE}.ipynb").read_bytes() == before
