@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-BOOK := $(BIN)/jupyter-book build -W -n --keep-going .
+# --all, since Sphinx copies a changed style sheet only if some page changed too.
+BOOK := $(BIN)/jupyter-book build -W -n --keep-going --all .
 
 .DEFAULT_GOAL := help
 .PHONY: help book test check serve chapter clean clean-venv environment

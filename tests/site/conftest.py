@@ -26,6 +26,18 @@ FLAGS = [
 
 
 class Handler(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/favicon.ico":
+            # Browsers ask for it where a page names no icon, as the redirecting index does.
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def end_headers(self) -> None:
+        self.send_header("Cache-Control", "max-age=3600")  # within a context, that is
+        super().end_headers()
+
     def log_message(self, *args: object) -> None:
         pass
 

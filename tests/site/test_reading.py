@@ -8,7 +8,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 import yaml
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tools.twins import ROOT
 
@@ -36,7 +36,6 @@ TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 CHAPTERS = [f"{name}.html" for name in documents(TOC)]
 PAGES = [*CHAPTERS, "index.html", "search.html", "genindex.html"]
 
-each_chapter = pytest.mark.parametrize("path", CHAPTERS)
 with_tabs = pytest.mark.parametrize("path", [TENSORS, BACKPROPAGATION])
 
 # Every tab set as a list of its ways, in the order of the page.
@@ -75,7 +74,10 @@ def sets(page: Page) -> list[list[dict]]:
 def open_page(page: Page, address: str) -> None:
     """Open an address with all its solutions, so that no tab set is hidden in one."""
     page.goto(address)
-    settle(page)
+    open_solutions(page)
+
+
+def open_solutions(page: Page) -> None:
     page.evaluate(
         f"""() => document.querySelectorAll("{SOLUTION_BUTTONS}[aria-expanded=false]")
         .forEach((button) => button.click())"""
@@ -118,23 +120,27 @@ def assert_page_fits(page: Page) -> None:
     assert wide <= window
 
 
-def tab_to(page: Page, selector: str, most: int = 150) -> None:
-    """Press Tab until the focus is on an element that the selector matches."""
-    for _ in range(most):
+def focus_lines(page: Page, selector: str) -> int:
+    """Count the lines around an element that can show the focus: outline, inner border."""
+    return page.locator(selector).first.evaluate(
+        """(e) => {
+          const own = getComputedStyle(e), before = getComputedStyle(e, "::before");
+          return (own.outlineStyle !== "none" && parseFloat(own.outlineWidth) >= 1)
+            + (before.borderTopStyle !== "none" && parseFloat(before.borderTopWidth) >= 1);
+        }"""
+    )
+
+
+def tab_to(page: Page, selector: str, frame: str) -> None:
+    """Press Tab until the focus is on what the selector matches, and the frame shows it."""
+    assert focus_lines(page, frame) == 0
+    for _ in range(150):
         page.keyboard.press("Tab")
         if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
-            return
-    pytest.fail(f"{most} times Tab, and the focus was never on {selector}")
-
-
-def assert_focus_is_seen(page: Page, selector: str) -> None:
-    """Check that an element has an outline, of its own or of its ``::before``."""
-    outlines = page.locator(selector).first.evaluate(
-        """(e) => [null, "::before"].map((part) => getComputedStyle(e, part))
-        .filter((style) => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1)
-        .length"""
-    )
-    assert outlines, f"nothing shows that the focus is on {selector}"
+            break
+    else:
+        pytest.fail(f"the focus was never on {selector}")
+    assert focus_lines(page, frame) > 0, f"nothing shows that the focus is on {selector}"
 
 
 # Tabs
@@ -153,7 +159,7 @@ def test_the_choice_is_remembered(page: Page) -> None:
     page.goto(TENSORS)
     page.locator(".three-ways > label", has_text="PyTorch").nth(1).click()
     page.reload()
-    open_page(page, TENSORS)
+    open_solutions(page)
     assert_tabs(sets(page), "PyTorch")
     other = page.context.new_page()
     open_page(other, BACKPROPAGATION)
@@ -161,14 +167,14 @@ def test_the_choice_is_remembered(page: Page) -> None:
 
 
 def test_an_address_chooses_the_framework(page: Page) -> None:
-    open_page(page, f"{TENSORS}?framework=torch")
+    open_page(page, f"{BACKPROPAGATION}?framework=torch")
     assert_tabs(sets(page), "PyTorch")
 
 
 # Columns
 
 
-def switch(page: Page):
+def switch(page: Page) -> Locator:
     return page.get_by_role("button", name="Side by side")
 
 
@@ -208,22 +214,43 @@ def test_the_view_is_remembered(page: Page) -> None:
     expect(switch(other)).to_have_attribute("aria-pressed", "false")
 
 
-@pytest.mark.parametrize("place", ["#claim-topk-order", "#ex-tensors-gather-gradient"])
-def test_the_switch_keeps_the_readers_place(page: Page, place: str) -> None:
+def test_the_switch_keeps_the_readers_place(page: Page) -> None:
     page.goto(TENSORS)
     settle(page)
-    read = page.locator(place)
-    read.evaluate("(e) => scrollBy(0, e.getBoundingClientRect().top - 120)")
-    for _ in range(2):
-        box = switch(page).bounding_box()  # Playwright's click would scroll first
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        assert read.evaluate("(e) => e.getBoundingClientRect().top") == pytest.approx(120, abs=2)
+    for place in ("#claim-topk-order", "#ex-tensors-gather-gradient"):
+        read = page.locator(place)
+        read.evaluate("(e) => scrollBy(0, e.getBoundingClientRect().top - 120)")
+        for pressed in ("true", "false"):
+            box = switch(page).bounding_box()
+            # Not Playwright's click, which would scroll first.
+            page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            expect(switch(page)).to_have_attribute("aria-pressed", pressed)
+            top = read.evaluate("(e) => e.getBoundingClientRect().top")
+            assert top == pytest.approx(120, abs=2)
 
 
-@each_chapter
-def test_columns_hold_the_code(page: Page, path: str) -> None:
+# Every chapter, opened once and looked at in several ways
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
+    with browser.new_context(base_url=address, reduced_motion="reduce") as context:
+        yield context
+
+
+@pytest.fixture(scope="module", params=CHAPTERS)
+def chapter(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[tuple[str, Page]]:
+    """Return a chapter's path and the chapter, where columns were once asked for."""
+    with context.new_page() as page:
+        open_page(page, f"{request.param}?view=columns")
+        settle(page)
+        yield request.param, page
+
+
+def test_columns_hold_the_code(chapter: tuple[str, Page]) -> None:
     """At 1600 pixels nothing has to be scrolled sideways, in columns or around them."""
-    open_page(page, f"{path}?view=columns")
+    path, page = chapter
+    page.set_viewport_size({"width": 1600, "height": 900})
     assert_page_fits(page)
     if path in (TENSORS, BACKPROPAGATION):
         assert_columns(sets(page))
@@ -235,22 +262,52 @@ def test_columns_hold_the_code(page: Page, path: str) -> None:
     assert too_wide == []
 
 
+def test_a_phone_shows_tabs(chapter: tuple[str, Page]) -> None:
+    path, page = chapter
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("localStorage.getItem('three-ways-view')") == "columns"
+    assert_page_fits(page)
+    if path in (TENSORS, BACKPROPAGATION):
+        assert_tabs(sets(page), "NumPy")
+        expect(page.locator(".view-switch")).to_have_count(1)
+        expect(page.locator(".view-switch")).to_be_hidden()
+
+
+def test_formulas_are_set(chapter: tuple[str, Page]) -> None:
+    path, page = chapter
+    rendered = page.locator(".bd-article mjx-container").count()
+    assert rendered >= page.locator(".bd-article .math").count()
+    assert rendered > 0 or path != BACKPROPAGATION
+    expect(page.locator(".bd-article mjx-merror")).to_have_count(0)
+    prose = page.evaluate(PROSE)
+    assert prose.strip()
+    assert [mark for mark in (r"\(", r"\[", "$$") if mark in prose] == []
+
+
+def test_pictures_are_shown_and_described(chapter: tuple[str, Page]) -> None:
+    path, page = chapter
+    pictures = page.locator(".bd-article img").evaluate_all(
+        "(all) => all.map((e) => [e.alt.trim(), e.naturalWidth, e.getAttribute('src')])"
+    )
+    assert pictures or path != BACKPROPAGATION
+    assert [src for alt, _, src in pictures if not alt] == []
+    assert [src for _, width, src in pictures if not width] == []
+
+
 # Keyboard
 
 
 def test_arrow_keys_choose_a_tab(page: Page) -> None:
     page.goto(TENSORS)
-    tab_to(page, ".three-ways > input")
-    assert_focus_is_seen(page, ".three-ways > input:focus + label")
+    tab_to(page, ".three-ways > input", ".three-ways > label.way-numpy")
     page.keyboard.press("ArrowRight")
-    assert_focus_is_seen(page, ".three-ways > input:focus + label")
+    assert focus_lines(page, ".three-ways > label.way-tensorflow") > 0
     assert_tabs(sets(page)[:1], "TensorFlow")
 
 
 def test_keys_press_the_switch(page: Page) -> None:
     page.goto(TENSORS)
-    tab_to(page, ".view-switch")
-    assert_focus_is_seen(page, ".view-switch")
+    tab_to(page, ".view-switch", ".view-switch")
     page.keyboard.press("Enter")
     expect(switch(page)).to_have_attribute("aria-pressed", "true")
     expect(switch(page)).to_be_focused()
@@ -262,14 +319,13 @@ def test_keys_open_a_solution(page: Page) -> None:
     page.goto(f"{TENSORS}#exercises")
     content = page.locator(".solution > section").first
     expect(content).to_be_hidden()
-    tab_to(page, SOLUTION_BUTTONS)
-    assert_focus_is_seen(page, ".solution > .admonition-title:focus-within")
+    tab_to(page, SOLUTION_BUTTONS, ".solution > .admonition-title")
     page.keyboard.press("Enter")
     expect(content).to_be_visible()
     expect(page.locator(SOLUTION_BUTTONS).first).to_have_attribute("aria-expanded", "true")
 
 
-# Without JavaScript, on paper, on a phone
+# Without JavaScript, and on paper
 
 
 def assert_below_each_other(found: list[list[dict]]) -> None:
@@ -290,34 +346,23 @@ def test_without_javascript_all_panels_are_there(new_page: Callable[..., Page], 
     expect(page.locator(".view-switch")).to_have_count(0)
 
 
-@pytest.mark.parametrize("view", ["tabs", "columns"])
-def test_on_paper_all_panels_are_there(page: Page, view: str) -> None:
-    open_page(page, f"{BACKPROPAGATION}?view={view}")
-    page.set_viewport_size({"width": 700, "height": 1000})  # A4's text width, about
-    page.emulate_media(media="print")
-    assert_below_each_other(sets(page))
-
-
-@each_chapter
-def test_a_phone_shows_tabs(new_page: Callable[..., Page], path: str) -> None:
-    page = new_page(390, 844)
-    open_page(page, f"{path}?view=columns")
-    assert page.evaluate("localStorage.getItem('three-ways-view')") == "columns"
-    if path in (TENSORS, BACKPROPAGATION):
-        assert_tabs(sets(page), "NumPy")
-        expect(page.locator(".view-switch")).to_be_hidden()
-    assert_page_fits(page)
+def test_on_paper_all_panels_are_there(page: Page) -> None:
+    open_page(page, BACKPROPAGATION)
+    for view in ("tabs", "columns"):
+        expect(page.locator("html")).to_have_attribute("data-view", view)
+        page.set_viewport_size({"width": 700, "height": 1000})  # A4's text width, about
+        page.emulate_media(media="print")
+        assert_below_each_other(sets(page))
+        page.emulate_media(media="screen")
+        page.set_viewport_size({"width": 1600, "height": 900})
+        switch(page).click()
 
 
 # Pages
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_loads_from_here_alone(
-    new_page: Callable[..., Page], address: str, path: str, scheme: str
-) -> None:
-    page = new_page(color_scheme=scheme)
+def test_a_page_loads_from_here_alone(page: Page, address: str, path: str) -> None:
     trouble: list[str] = []
 
     def note(bad: bool, what: str) -> None:
@@ -328,35 +373,16 @@ def test_a_page_loads_from_here_alone(
     page.on("request", lambda r: note(not r.url.startswith(local), f"asks for {r.url}"))
     page.on("requestfailed", lambda r: note(True, f"does not get {r.url}: {r.failure}"))
     page.on("response", lambda r: note(r.status >= 400, f"{r.status} for {r.url}"))
-    page.on("console", lambda m: note(m.type == "error", f"logs {m.text}"))
+    page.on("console", lambda m: note(m.type == "error", f"logs {m.text} at {m.location}"))
     page.on("pageerror", lambda e: note(True, f"raises {e}"))
-    page.goto(path)
-    if path == "index.html":
-        page.wait_for_url("**/chapters/index.html")
-    settle(page)
-    assert trouble == []
-    expect(page.locator("html")).to_have_attribute("data-theme", scheme)
-
-
-@each_chapter
-def test_formulas_and_pictures_are_shown(page: Page, path: str) -> None:
-    page.goto(path)
-    settle(page)
-    formulas = page.locator(".bd-article .math")
-    rendered = page.locator(".bd-article mjx-container")
-    assert rendered.count() >= formulas.count()
-    if path == BACKPROPAGATION:
-        assert rendered.count() > 0
-        assert page.locator(".bd-article img").count() > 0
-    expect(page.locator(".bd-article mjx-merror")).to_have_count(0)
-    prose = page.evaluate(PROSE)
-    assert prose
-    assert [mark for mark in (r"\(", r"\[", "$$") if mark in prose] == []
-    pictures = page.locator(".bd-article img").evaluate_all(
-        "(all) => all.map((e) => [e.alt.trim(), e.naturalWidth, e.getAttribute('src')])"
-    )
-    assert [src for alt, _, src in pictures if not alt] == []
-    assert [src for _, width, src in pictures if not width] == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(path)
+        if path == "index.html":
+            page.wait_for_url("**/chapters/index.html")
+        settle(page)
+        assert trouble == [], scheme
+        expect(page.locator("html")).to_have_attribute("data-theme", scheme)
 
 
 def test_the_search_finds_a_chapter(page: Page) -> None:
