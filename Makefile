@@ -12,6 +12,7 @@ help: ## show these lines
 	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 $(INSTALLED): requirements.txt constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here. Install Python 3.11, 3.12 or 3.13 and name it: make book PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) tools/environment.py python
 	@echo "Installing into .venv; this takes a few minutes, once."
 	$(PYTHON) -m venv .venv

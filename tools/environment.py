@@ -6,7 +6,6 @@
 
 import re
 import sys
-from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 
@@ -63,6 +62,8 @@ def main(arguments):
     if arguments == ["python"]:
         fault = python_fault(sys.version_info)
     else:
+        from pathlib import Path  # which Python 2 does not have
+
         root = Path(__file__).resolve().parent.parent
         fault = packages_fault((root / "requirements.txt").read_text())
     if fault:

@@ -2,10 +2,13 @@
 
 import getpass
 import json
+import os
 import re
+import shutil
 import socket
 from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
 
@@ -71,6 +74,19 @@ def test_twins_are_in_step(source: Path) -> None:
         assert theirs.source == ours.source, place
         assert theirs.metadata == ours.metadata, place
         assert theirs.id == ours.id, place
+
+
+def test_a_pair_opens_in_jupyterlab_whichever_twin_is_newer(tmp_path: Path) -> None:
+    """Jupytext's server extension would refuse a pair whose notebook is newer than its text."""
+    shutil.copy2(ROOT / "jupytext.toml", tmp_path)
+    manager = jupytext.TextFileContentsManager(root_dir=str(tmp_path))
+    for source in SOURCES:
+        for path in (source, source.with_suffix(".ipynb")):
+            shutil.copy2(path, tmp_path)
+            os.utime(tmp_path / path.name, (1e9, 1e9 + 3600 * (path.suffix == ".ipynb")))
+        opened = manager.get(f"{source.stem}.ipynb", type="notebook")["content"]
+        assert [c.source for c in opened.cells] == [c.source for c in read_source(source).cells]
+        assert any(c.outputs for c in code_cells(opened))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)

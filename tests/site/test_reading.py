@@ -362,7 +362,9 @@ def test_on_paper_all_panels_are_there(page: Page) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_loads_from_here_alone(page: Page, address: str, path: str) -> None:
+def test_a_page_loads_from_here_alone(
+    new_page: Callable[..., Page], address: str, path: str
+) -> None:
     trouble: list[str] = []
 
     def note(bad: bool, what: str) -> None:
@@ -370,12 +372,15 @@ def test_a_page_loads_from_here_alone(page: Page, address: str, path: str) -> No
             trouble.append(what)
 
     local = (address, "data:", "blob:")
-    page.on("request", lambda r: note(not r.url.startswith(local), f"asks for {r.url}"))
-    page.on("requestfailed", lambda r: note(True, f"does not get {r.url}: {r.failure}"))
-    page.on("response", lambda r: note(r.status >= 400, f"{r.status} for {r.url}"))
-    page.on("console", lambda m: note(m.type == "error", f"logs {m.text} at {m.location}"))
-    page.on("pageerror", lambda e: note(True, f"raises {e}"))
-    for scheme in ("light", "dark"):
+    light = new_page()
+    context = light.context
+    context.on("request", lambda r: note(not r.url.startswith(local), f"asks for {r.url}"))
+    context.on("requestfailed", lambda r: note(True, f"does not get {r.url}: {r.failure}"))
+    context.on("response", lambda r: note(r.status >= 400, f"{r.status} for {r.url}"))
+    context.on("console", lambda m: note(m.type == "error", f"logs {m.text} at {m.location}"))
+    context.on("weberror", lambda e: note(True, f"raises {e.error}"))
+    # A page of its own for each: going elsewhere would cut off what still loads.
+    for page, scheme in ((light, "light"), (context.new_page(), "dark")):
         page.emulate_media(color_scheme=scheme)
         page.goto(path)
         if path == "index.html":
