@@ -1,4 +1,4 @@
-"""Say under a chapter's title how long it ran, and on what.
+"""Say under a chapter's title how much processor time it took, and on what.
 
 The figures are those that the run itself wrote into the notebook.
 """
@@ -22,7 +22,7 @@ class RunInfo(SphinxTransform):
         title = next(self.document.findall(nodes.title), None)
         if book is None or title is None:
             return
-        text = f"Runs in {book['seconds']} s on {book['hardware']}, after the imports."
+        text = f"Takes {book['seconds']} s after the imports, on {book['hardware']}."
         title.parent.insert(1, nodes.paragraph("", text, classes=["run-info"]))
 
 

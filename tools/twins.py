@@ -1,6 +1,7 @@
 """The two files of a chapter: the text source and its executed twin."""
 
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 
@@ -25,9 +26,15 @@ KERNEL_ENVIRONMENT = {
 }
 
 
-def sources(root: Path = ROOT) -> list[Path]:
+def files(ending: str) -> list[Path]:
+    """Return the chapters' files that end so, leaving out editors' hidden folders."""
+    found = (p for p in CHAPTERS.rglob(f"*{ending}"))
+    return sorted(p for p in found if not re.search(r"/\.", p.relative_to(ROOT).as_posix()))
+
+
+def sources() -> list[Path]:
     """Return the text sources of all notebooks, in order of their names."""
-    return sorted(p for p in (root / "chapters").rglob("*.md") if is_notebook(p))
+    return [p for p in files(".md") if is_notebook(p)]
 
 
 def is_notebook(path: Path) -> bool:

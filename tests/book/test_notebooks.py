@@ -12,7 +12,7 @@ import jupytext
 import nbformat
 import pytest
 
-from tools.twins import CHAPTERS, ROOT, is_notebook, read_source, sources
+from tools.twins import CHAPTERS, ROOT, files, is_notebook, read_source, sources
 
 WAYS = ("numpy", "tensorflow", "torch")
 TAGS = re.compile(r"numpy|tensorflow|torch|claim|nbval-ignore-output|rtol-1e-\d+")
@@ -32,7 +32,7 @@ def name(path: Path) -> str:
 
 
 SOURCES = sources()
-NOTEBOOKS = sorted(CHAPTERS.rglob("*.ipynb"))
+NOTEBOOKS = files(".ipynb")
 
 
 def load(path: Path) -> nbformat.NotebookNode:
@@ -221,7 +221,7 @@ def test_length(path: Path) -> None:
 
 
 def test_markdown_sources_are_recognised() -> None:
-    plain = [p for p in CHAPTERS.rglob("*.md") if not is_notebook(p)]
+    plain = [p for p in files(".md") if not is_notebook(p)]
     assert CHAPTERS / "index.md" in plain
     assert not any(p.with_suffix(".ipynb").exists() for p in plain)
     assert ROOT / "chapters" == CHAPTERS

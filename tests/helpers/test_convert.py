@@ -8,16 +8,6 @@ import pytest
 from helpers.convert import get_dense, set_dense
 
 
-@pytest.fixture
-def tf():
-    return pytest.importorskip("tensorflow")
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.fixture(params=["keras", "torch"])
 def dense(request):
     """Make a dense layer of either framework."""

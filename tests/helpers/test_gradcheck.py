@@ -282,6 +282,10 @@ def test_small_arrays_are_checked_whole(size):
     assert moved(size) == list(range(size))
 
 
+def test_one_element_more_than_the_samples_is_left_out():
+    assert len(moved(21)) == 20
+
+
 def test_a_sampled_wrong_element_is_named_by_its_place_in_the_array():
     chosen = moved(100)
     found = []

@@ -13,16 +13,6 @@ from helpers.parity import ParityError, agree, difference, to_numpy
 NAN, INF = np.nan, np.inf
 
 
-@pytest.fixture
-def tf():
-    return pytest.importorskip("tensorflow")
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.mark.parametrize(
     "value",
     [

@@ -258,6 +258,7 @@ def test_curves_that_are_not_finite_are_refused_and_nothing_is_drawn(axes, bad):
 def test_spread_draws_the_mean_with_one_standard_deviation(axes):
     runs = np.array([[1.0, 5.0, 2.0], [3.0, 5.0, 4.0], [2.0, 8.0, 9.0]])
     assert plot.spread(axes, {"torch": runs, "other": runs + 20}, x=[0, 2, 4]) is None
+    assert [line.get_xdata().tolist() for line in axes.lines] == [[0, 2, 4]] * 2
     mean = [2.0, 6.0, 5.0]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), mean)
     np.testing.assert_allclose(axes.lines[1].get_ydata(), np.add(mean, 20))

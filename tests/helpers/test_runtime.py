@@ -58,16 +58,6 @@ def python(code, **environment):
     return json.loads(done.stdout)
 
 
-@pytest.fixture
-def tf():
-    return pytest.importorskip("tensorflow")
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 def test_importing_helpers_and_its_modules_imports_no_framework():
     found = python(
         "import helpers, importlib, json, pkgutil, sys\n"
