@@ -140,7 +140,7 @@ def test_the_difference_is_the_largest_relative_to_the_largest_magnitude(draw):
     expected = np.abs(a - b).max() / biggest
     found = difference(a, b)
     assert type(found) is float
-    assert found == pytest.approx(expected, rel=1e-12)
+    assert found == pytest.approx(expected, rel=1e-7, abs=0)
     agree(rtol=expected * 1.001, a=a, b=b)
     if expected > 0:
         with pytest.raises(ParityError):
@@ -155,7 +155,7 @@ def test_elementwise_the_difference_is_relative_to_each_element(draw):
     a, b = draw.draw(numbers), draw.draw(numbers)
     pairs = zip(a.tolist(), b.tolist(), strict=True)
     expected = max(abs(p - q) / (max(abs(p), abs(q)) or 1.0) for p, q in pairs)
-    assert difference(a, b, elementwise=True) == pytest.approx(expected, rel=1e-12)
+    assert difference(a, b, elementwise=True) == pytest.approx(expected, rel=1e-7, abs=0)
     agree(rtol=expected * 1.001, elementwise=True, a=a, b=b)
     if expected > 0:
         with pytest.raises(ParityError):
@@ -381,7 +381,7 @@ def test_one_imprecise_framework_of_three_sets_the_tolerance():
 def test_float32_is_compared_in_float64():
     a, b = np.float32(1), np.nextafter(np.float32(1), np.float32(2))
     expected = 2.0**-23 / (1 + 2.0**-23)
-    assert difference(a, b) == pytest.approx(expected, rel=1e-12)
+    assert difference(a, b) == pytest.approx(expected, rel=1e-8, abs=0)
     largest = np.finfo(np.float32).max
     assert difference(largest, -largest) == 2
 

@@ -294,6 +294,33 @@ def test_pictures_are_shown_and_described(chapter: tuple[str, Page]) -> None:
     assert [src for _, width, src in pictures if not width] == []
 
 
+CONTRAST = """(e) => {
+  const style = getComputedStyle(e);
+  const light = (color) => color.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const [a, b] = [light(style.color), light(style.backgroundColor)];
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pressed_switch_can_be_read(new_page: Callable[..., Page], scheme: str) -> None:
+    page = new_page(color_scheme=scheme)
+    page.goto(f"{BACKPROPAGATION}?view=columns")
+    assert switch(page).evaluate(CONTRAST) >= 4.5
+    switch(page).hover()
+    assert switch(page).evaluate(CONTRAST) >= 4.5
+
+
+def test_columns_offer_no_button_for_the_hidden_contents(page: Page) -> None:
+    page.goto(BACKPROPAGATION)
+    contents = page.locator(".bd-header-article .primary-toggle")
+    expect(contents).to_be_visible()
+    switch(page).click()
+    expect(contents).to_be_hidden()
+
+
 # Keyboard
 
 
@@ -303,6 +330,15 @@ def test_arrow_keys_choose_a_tab(page: Page) -> None:
     page.keyboard.press("ArrowRight")
     assert focus_lines(page, ".three-ways > label.way-tensorflow") > 0
     assert_tabs(sets(page)[:1], "TensorFlow")
+
+
+def test_formulas_are_no_stops_of_the_tab_key_and_can_be_heard(page: Page) -> None:
+    page.goto(BACKPROPAGATION)
+    settle(page)
+    assert page.locator("mjx-container").count() > 50
+    expect(page.locator("mjx-container[tabindex]")).to_have_count(0)
+    heard = page.locator("mjx-container mjx-assistive-mml").count()
+    assert heard == page.locator("mjx-container").count()
 
 
 def test_keys_press_the_switch(page: Page) -> None:
