@@ -216,8 +216,16 @@ def test_exercises_are_solved_by_cells_that_assert(path: Path) -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
 def test_length(path: Path) -> None:
-    words = len(re.findall(r"[^\W\d_][\w'’-]*", prose(load(path))))
-    assert 900 <= words <= 2500, f"{words} words"
+    text = prose(load(path)).partition("\n## Key terms")[0]
+    words = len(re.findall(r"[^\W\d_][\w'’-]*", text))
+    assert 1000 <= words <= 2000, f"{words} words"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_paragraphs_have_at_most_five_sentences(path: Path) -> None:
+    for paragraph in re.split(r"\n\s*\n", prose(load(path))):
+        sentences = len(re.findall(r"[.!?](?:\s|$)", re.sub(r"\*\*\w+\.\*\*", "", paragraph)))
+        assert sentences <= 5 or paragraph.lstrip().startswith("- "), paragraph
 
 
 def test_markdown_sources_are_recognised() -> None:
