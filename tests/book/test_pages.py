@@ -123,7 +123,7 @@ def test_a_missing_package_is_named_with_what_to_do() -> None:
     [
         (
             ["no/such-chapter"],
-            "No chapter 'no/such-chapter'. The chapters are: foundations/tensors",
+            "No chapter 'no/such-chapter'. The chapters are: ",
         ),
         ([], "make chapter C="),
     ],
