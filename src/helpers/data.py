@@ -61,7 +61,8 @@ def mnist() -> Splits:
 
     Returns:
         Splits with x (samples, 28, 28) uint8 and y (samples,) int64; the
-        parts are the same on every call and each class keeps its share.
+        parts are the same on every call, and at the small scale each class
+        keeps its share.
 
     Source:
         Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning
@@ -121,7 +122,7 @@ def split(
 ) -> Splits:
     """Shuffle once and cut into training, validation and test part.
 
-    Integer targets are taken for classes, and each part gets each class in
+    Integer and boolean targets are taken for classes, and each part gets each class in
     proportion (a stratified split); float targets are cut as they come.
 
     Args:
@@ -131,7 +132,8 @@ def split(
         seed: seed of the shuffle; the default is the book's split.
 
     Raises:
-        ValueError: lengths differ, or the fractions are no shares of 1.
+        ValueError: lengths differ, y is not 1-D, or the fractions are no
+            shares of 1.
     """
     x, y = np.asarray(x), np.asarray(y)
     if len(x) != len(y):
@@ -140,7 +142,9 @@ def split(
     if not (shares and abs(sum(fractions) - 1) <= 1e-9):
         raise ValueError(f"fractions must be three positive shares of 1, got {fractions}")
     rng = np.random.default_rng(seed)
-    if np.issubdtype(y.dtype, np.integer):
+    if y.ndim != 1:
+        raise ValueError(f"y must be (samples,), got shape {y.shape}")
+    if y.dtype.kind in "biu" and len(y):
         groups = [np.flatnonzero(y == label) for label in np.unique(y)]
     else:
         groups = [np.arange(len(y))]

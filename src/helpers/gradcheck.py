@@ -66,12 +66,16 @@ def check(
         GradientError: one differs; the message names parameter, index and
             both values.
         TypeError: an array is not float64.
-        ValueError: names or shapes do not match, or the loss is not one
-            finite number.
+        ValueError: names or shapes do not match, there is nothing to check,
+            or the loss is not one finite number.
     """
     if parameters.keys() != gradients.keys():
         odd = sorted(parameters.keys() ^ gradients.keys())
         raise ValueError(f"parameters and gradients must have the same names; only one has {odd}")
+    if not parameters:
+        raise ValueError("parameters must hold at least one array, got none")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
     # Copies: a loss that fails half-way must not leave the reader's arrays shifted.
     trial = {name: _float64(name, p).copy() for name, p in parameters.items()}
     rng = np.random.default_rng(seed)

@@ -65,8 +65,8 @@ def agree(
 
     Args:
         quantity: what is compared; left out with dictionaries.
-        rtol: relative tolerance; by default 1e-12 if every array is float64,
-            else 1e-5.
+        rtol: relative tolerance; by default 1e-12 if every array that is not
+            of whole numbers is in double precision, else 1e-5.
         elementwise: compare each difference with the larger magnitude of the
             two *elements* instead, as is right for a curve of losses.
         equal_nan: let NaN agree with NaN in the same place.

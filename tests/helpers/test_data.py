@@ -469,3 +469,18 @@ def test_checked_labels_are_returned_unchanged(dtype):
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, labels)
     np.testing.assert_array_equal(data.checked_labels([4, -7]), [4, -7])
+
+
+def test_boolean_targets_keep_their_shares():
+    x = np.arange(20)
+    parts = data.split(x, x % 2 == 0, fractions=(0.6, 0.2, 0.2))
+    assert [int(part.y.sum()) for part in parts] == [6, 2, 2]
+
+
+def test_targets_that_are_no_column_of_samples_are_refused():
+    with pytest.raises(ValueError, match=r"y must be \(samples,\), got shape \(4, 2\)"):
+        data.split(np.zeros(4), np.zeros((4, 2), int))
+
+
+def test_no_classes_make_empty_parts():
+    assert [len(part.y) for part in data.split(np.zeros(0), np.zeros(0, int))] == [0, 0, 0]

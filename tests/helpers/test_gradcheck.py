@@ -354,3 +354,11 @@ def test_only_float64_is_checked():
 
 def test_gradient_errors_are_assertion_errors():
     assert issubclass(GradientError, AssertionError)
+
+
+def test_a_check_of_nothing_is_refused():
+    one = {"w": np.ones(3)}
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        check(lambda p: p["w"].sum(), one, one, samples=0)
+    with pytest.raises(ValueError, match="parameters must hold at least one array"):
+        check(lambda p: 0.0, {}, {})
