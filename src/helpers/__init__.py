@@ -5,8 +5,9 @@ TensorFlow quiet and deterministic, and TensorFlow reads them only once.
 Importing it imports neither TensorFlow nor PyTorch.
 """
 
-from helpers.runtime import device, quiet, scale, seed, versions
+from helpers.runtime import device, keep_freed_memory, quiet, scale, seed, versions
 
+keep_freed_memory()
 quiet()
 
-__all__ = ["device", "quiet", "scale", "seed", "versions"]
+__all__ = ["device", "keep_freed_memory", "quiet", "scale", "seed", "versions"]

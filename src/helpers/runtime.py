@@ -1,15 +1,16 @@
 """The run itself: quiet frameworks, seeds, the device, the scale, versions."""
 
+import ctypes
 import importlib.util
 import os
 import sys
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
 FRAMEWORKS = ("tensorflow", "torch")
 SCALES = ("small", "full")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 # oneDNN reorders floating-point sums, so TensorFlow's last digits change
 # with the processor; without it the same program gives the same numbers.
@@ -38,6 +39,28 @@ def quiet() -> None:
         )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed arrays for the next ones (Linux with glibc).
+
+    By default glibc hands large arrays back to the system, and each new one is
+    then faulted in page by page: up to half of the time of a training step of
+    a small network. Not done where ``HELPERS_MALLOC=system`` or one of glibc's
+    own ``MALLOC_`` variables is set.
+
+    Returns:
+        Whether the setting was made.
+    """
+    own = os.environ.get("HELPERS_MALLOC") == "system" or any(
+        name in os.environ for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+    )
+    if own or sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in musl
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, 2**25) and mallopt(_M_TRIM_THRESHOLD, 2**29))
 
 
 def seed(n: int) -> np.random.Generator:
@@ -127,6 +150,8 @@ def versions() -> dict[str, str]:
         A dictionary such as ``{"python": "3.11.7", "numpy": "2.4.6", …}``;
         packages that are not installed are left out.
     """
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in ("numpy", "tensorflow", "keras", "torch"):
         for distribution in (name, f"{name}-cpu"):

@@ -334,3 +334,47 @@ def test_versions_leave_out_what_is_missing(monkeypatch, installed, expected):
     found = helpers.versions()
     assert found.pop("python") == platform.python_version().rstrip("+")
     assert found == expected
+
+
+MALLOC = """
+import os, resource, sys
+import helpers
+import numpy as np
+
+def faults(steps=50, size=2**20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(steps):
+        arrays = [np.full(size, 1.0, np.float32) for _ in range(4)]
+        del arrays
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults(2)
+print(faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_freed_arrays_are_kept_for_the_next_ones_unless_switched_off():
+    def faults(**settings):
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+        run = subprocess.run(
+            [sys.executable, "-c", MALLOC],
+            env=kept | settings, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert run.stderr == ""
+        return int(run.stdout)
+
+    assert faults() < 1000
+    assert faults(HELPERS_MALLOC="system") > 10_000
+    assert faults(MALLOC_TRIM_THRESHOLD_="1", MALLOC_MMAP_THRESHOLD_="65536") > 10_000
+
+
+def test_the_allocator_is_asked_where_there_is_one(monkeypatch):
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "HELPERS_MALLOC"):
+        monkeypatch.delenv(name, raising=False)
+    assert runtime.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+    monkeypatch.setenv("HELPERS_MALLOC", "system")
+    assert runtime.keep_freed_memory() is False
+    monkeypatch.delenv("HELPERS_MALLOC")
+    monkeypatch.setattr(runtime.sys, "platform", "darwin")
+    assert runtime.keep_freed_memory() is False
