@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from helpers.autodiff import Tensor
+
 Values = Mapping[str, Any]
 
 
@@ -21,14 +23,16 @@ def to_numpy(value: Any) -> np.ndarray:
     """Return a tensor of any of the frameworks as a NumPy array.
 
     Args:
-        value: NumPy array, TensorFlow tensor or variable (sparse gradients
-            too), PyTorch tensor (on any device, with or without gradient),
+        value: NumPy array, tensor of ``helpers.autodiff``, TensorFlow tensor or variable (sparse
+            gradients too), PyTorch tensor (on any device, with or without gradient),
             Keras variable, number, or nested list of numbers.
 
     Raises:
         TypeError: ``value`` does not become an array of numbers.
     """
-    if hasattr(value, "detach"):
+    if isinstance(value, Tensor):
+        value = value.data
+    elif hasattr(value, "detach"):
         value = value.detach().cpu().resolve_conj().resolve_neg().numpy()
     elif hasattr(value, "dense_shape") and hasattr(value, "indices"):
         import tensorflow as tf

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.autodiff import Tensor
 from helpers.parity import ParityError, agree, difference, to_numpy
 
 NAN, INF = np.nan, np.inf
@@ -494,3 +495,9 @@ def test_comparing_returns_nothing_and_changes_no_value():
     difference(a, b)
     np.testing.assert_array_equal(a, [1.0, NAN, INF])
     np.testing.assert_array_equal(b, [1.0, NAN, INF])
+
+
+def test_tensors_of_the_engine_are_compared_like_arrays(capsys):
+    tensor = Tensor([1.0, 2.0], requires_grad=True)
+    agree("square", engine=tensor * tensor, numpy=np.array([1.0, 4.0]))
+    assert capsys.readouterr().out == "square  (2,)  engine = numpy  within 1e-12\n"
