@@ -87,7 +87,7 @@ def primitive(rule: Rule) -> Callable[..., Any]:
             args, settings = bound.args, bound.kwargs
         if any(isinstance(a, Tensor) for a in args):
             return apply(rule, *args, **settings)
-        return rule(*args, **settings)[0]
+        return rule(*map(_constant, args), **settings)[0]
 
     return function
 

@@ -1,13 +1,16 @@
 """Weights between the layouts of NumPy, Keras and PyTorch.
 
 The book's NumPy layout is Keras': a dense layer computes x @ W + b with W of
-shape (in, out). PyTorch's ``Linear`` stores the transpose, (out, in).
+shape (in, out). PyTorch's ``Linear`` stores the transpose, (out, in), and so
+does that of ``helpers.nn``.
 """
 
 from typing import Any
 
 import numpy as np
 
+from helpers.autodiff import Tensor
+from helpers.nn import Linear
 from helpers.parity import to_numpy
 
 
@@ -15,7 +18,8 @@ def get_dense(layer: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Read a dense layer's weights in the NumPy layout.
 
     Args:
-        layer: a built ``keras.layers.Dense`` or a ``torch.nn.Linear``.
+        layer: a built ``keras.layers.Dense``, or a ``Linear`` of ``torch.nn`` or
+            ``helpers.nn``.
 
     Returns:
         Copies of W, (in, out), and b, (out,), or None without bias.
@@ -26,7 +30,7 @@ def get_dense(layer: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """
     weight, bias = _variables(layer)
     w = to_numpy(weight)
-    w = w.T if _is(layer, "torch", "Linear") else w
+    w = w.T if _is_linear(layer) else w
     return w.copy(), None if bias is None else to_numpy(bias).copy()
 
 
@@ -34,7 +38,8 @@ def set_dense(layer: Any, weight: np.ndarray, bias: np.ndarray | None = None) ->
     """Write weights in the NumPy layout into a dense layer.
 
     Args:
-        layer: a built ``keras.layers.Dense`` or a ``torch.nn.Linear``.
+        layer: a built ``keras.layers.Dense``, or a ``Linear`` of ``torch.nn`` or
+            ``helpers.nn``.
         weight: W, (in, out).
         bias: b, (out,); None exactly if the layer has no bias.
 
@@ -45,7 +50,7 @@ def set_dense(layer: Any, weight: np.ndarray, bias: np.ndarray | None = None) ->
             had.
     """
     own_weight, own_bias = _variables(layer)
-    torch_layout = _is(layer, "torch", "Linear")
+    torch_layout = _is_linear(layer)
     w = np.asarray(weight)
     shape = tuple(own_weight.shape)[::-1] if torch_layout else tuple(own_weight.shape)
     if w.shape != shape:
@@ -66,14 +71,15 @@ def set_dense(layer: Any, weight: np.ndarray, bias: np.ndarray | None = None) ->
 
 
 def _variables(layer: Any) -> tuple[Any, Any]:
-    if _is(layer, "torch", "Linear"):
+    if _is_linear(layer):
         return layer.weight, layer.bias
     if _is(layer, "keras", "Dense"):
         if not layer.built:
             raise ValueError(f"layer {layer.name!r} has no weights yet; call layer.build(shape)")
         return layer.kernel, layer.bias
     raise TypeError(
-        f"layer must be a keras.layers.Dense or a torch.nn.Linear, got {type(layer).__name__}"
+        "layer must be a keras.layers.Dense, a torch.nn.Linear or a helpers.nn.Linear, got "
+        f"{type(layer).__name__}"
     )
 
 
@@ -87,13 +93,19 @@ def _cast(name: str, value: np.ndarray, variable: Any) -> np.ndarray:
 
 
 def _assign(variable: Any, value: np.ndarray) -> None:
-    if hasattr(variable, "detach"):
+    if isinstance(variable, Tensor):
+        variable.data[...] = value
+    elif hasattr(variable, "detach"):
         import torch
 
         with torch.no_grad():
             variable.copy_(torch.from_numpy(value))
     else:
         variable.assign(value)
+
+
+def _is_linear(layer: Any) -> bool:
+    return isinstance(layer, Linear) or _is(layer, "torch", "Linear")
 
 
 def _is(layer: Any, package: str, name: str) -> bool:

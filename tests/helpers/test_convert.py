@@ -5,15 +5,22 @@ import re
 import numpy as np
 import pytest
 
+from helpers import nn
 from helpers.convert import get_dense, set_dense
 
 
-@pytest.fixture(params=["keras", "torch"])
+@pytest.fixture(params=["keras", "torch", "engine"])
 def dense(request):
-    """Make a dense layer of either framework."""
-    framework = request.getfixturevalue("tf" if request.param == "keras" else "torch")
+    """Make a dense layer of each framework."""
+    framework = (
+        nn
+        if request.param == "engine"
+        else request.getfixturevalue("tf" if request.param == "keras" else "torch")
+    )
 
     def make(inputs, outputs, bias=True, dtype="float32"):
+        if request.param == "engine":
+            return nn.Linear(inputs, outputs, bias, dtype=dtype)
         if request.param == "torch":
             of = getattr(framework, dtype)
             return framework.nn.Linear(inputs, outputs, bias=bias, dtype=of)
@@ -27,6 +34,8 @@ def dense(request):
 
 
 def forward(make, layer, x):
+    if make.framework == "engine":
+        return layer(x).data
     if make.framework == "torch":
         return layer(make.library.tensor(x)).detach().numpy()
     return layer(make.library.constant(x)).numpy()
@@ -159,14 +168,16 @@ def test_the_layer_does_not_follow_the_arrays_it_was_given(dense):
 
 def test_setting_keeps_the_variables_that_the_optimizer_knows(dense):
     layer = dense(3, 2)
-    names = ("weight", "bias") if dense.framework == "torch" else ("kernel", "bias")
+    names = ("kernel" if dense.framework == "keras" else "weight", "bias")
     before = [getattr(layer, name) for name in names]
     set_dense(layer, numbers(3, 2), numbers(2))
     assert all(getattr(layer, n) is v for n, v in zip(names, before, strict=True))
     if dense.framework == "torch":
         assert all(v.requires_grad and v.is_leaf for v in before)
-    else:
+    elif dense.framework == "keras":
         assert len(layer.trainable_variables) == 2
+    else:
+        assert list(map(id, layer.parameters())) == list(map(id, before))
 
 
 def test_subclasses_of_the_layers_work(tf, torch):
@@ -263,7 +274,7 @@ FOREIGN = {
 def test_other_layers_are_refused(name):
     layer = FOREIGN[name]()
     expected = (
-        r"layer must be a keras\.layers\.Dense or a torch\.nn\.Linear, "
+        r"layer must be a keras\.layers\.Dense, a torch\.nn\.Linear or a helpers\.nn\.Linear, "
         f"got {type(layer).__name__}"
     )
     with pytest.raises(TypeError, match=expected):
