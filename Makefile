@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 BOOK := $(BIN)/jupyter-book build -W -n --keep-going --all .
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check serve chapter clean clean-venv environment
+.PHONY: help book test check serve chapter bench pdf clean clean-venv environment
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,13 @@ serve: ## show the built site on 127.0.0.1:8000
 
 chapter: environment ## execute one chapter: make chapter C=foundations/tensors
 	@$(BIN)/python -m tools.chapter $(C)
+
+bench: environment ## measure the NumPy engine against its peers: about eight minutes
+	$(BIN)/python -m benchmarks.engine
+
+pdf: book ## print the book to _build/deep-learning-three-ways.pdf
+	@$(BIN)/python -m tools.pdf
+	@echo "The book is in _build/deep-learning-three-ways.pdf."
 
 clean: ## remove the built site
 	rm -rf _build
