@@ -1,6 +1,7 @@
 """The NumPy engine against its peers: time a training step, memory, imports, time an operation.
 
     python -m benchmarks.engine [--quick] [--workloads mlp cnn] [--peers engine jax] [--threads 1]
+                                [--environment OPENBLAS_CORETYPE=Haswell]
 
 Every contestant runs in processes of its own with the same environment, held to as many
 processors as it may have threads. PyTorch and the contestant take turns, a block of steps each;
@@ -42,6 +43,8 @@ DROPPED = (
     "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA",
     "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "HELPERS_MALLOC",
 )  # fmt: skip
+
+EXTRA: dict[str, str] = {}  # what --environment gives to all contestants
 
 RATIO_TARGETS = {  # to PyTorch, by threads
     1: {"mlp": 0.80, "cnn": 0.72, "lstm": 1.20, "transformer": 0.90},
@@ -108,7 +111,7 @@ def environment(threads: int) -> dict[str, str]:
     settings |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
     if threads == 1:
         settings["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-    return kept | settings
+    return kept | settings | EXTRA
 
 
 class Worker:
@@ -446,8 +449,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--threads", nargs="+", type=int, help="numbers of threads (1 2)")
+    parser.add_argument(
+        "--environment", nargs="+", default=[], metavar="NAME=VALUE", help="for all contestants"
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "_build/bench/engine.json")
     options = parser.parse_args()
+    for setting in options.environment:
+        if "=" not in setting:
+            parser.error(f"--environment {setting}: must be NAME=VALUE")
+    EXTRA.update(setting.split("=", 1) for setting in options.environment)
     available = processors()
     options.threads = options.threads or [n for n in (1, 2) if n <= available]
     for threads in options.threads:
@@ -474,6 +484,8 @@ def main() -> None:
     print(" · ".join(f"{name} {number}" for name, number in machine["versions"].items()))
     if dropped := [name for name in DROPPED if name in os.environ]:
         print(f"Left out of the environment: {', '.join(dropped)}")
+    if EXTRA:
+        print(f"For all contestants: {' '.join(options.environment)}")
     peers = []
     for name in dict.fromkeys(options.peers):
         missing = [module for module in PEERS[name].imports if not installed(module)]
