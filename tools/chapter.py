@@ -13,6 +13,7 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
+from helpers import versions
 from tools.twins import CHAPTERS, KERNEL_ENVIRONMENT, read_source, sources
 
 
@@ -76,7 +77,11 @@ def write(source: Path) -> str | None:
                 )
     # The first code cell is the imports', whose time no chapter is to blame for.
     work = sum(seconds[1:])
-    notebook.metadata["book"] = {"seconds": max(1, round(work)), "hardware": hardware()}
+    notebook.metadata["book"] = {
+        "seconds": max(1, round(work)),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
     nbformat.validate(notebook)
     text = nbformat.writes(notebook, version=4)
     source.with_suffix(".ipynb").write_text(text + "\n", encoding="utf-8")

@@ -84,6 +84,9 @@ def test_nbval_finds_a_flipped_sign_in_a_helper(book: Path) -> None:
     assert "ParityError" in output
 
 
+DRAFT = f"---\nmyst: {{html_meta: {{description: {'A page. ' * 10}}}}}\n---\n\n# Draft\n"
+
+
 def quick(book: Path) -> set[str]:
     failed, _ = run_tests(
         book, "tests/book/test_notebooks.py", "tests/book/test_pages.py", "-k", "not site"
@@ -141,7 +144,7 @@ def test_five_faults_of_the_pages_are_each_found_by_their_own_test(book: Path) -
     edit(book / f"{tensors}.md", 'assert last_only == "TypeError"\n', "")
     edit(book / f"{tensors}.md", "assert top.values.shape == (2, 4, 5)\n", "")
     edit(book / f"{start}.md", "It is what you", "It is [what](what.md) you")
-    (book / "chapters/start/draft.md").write_text("# Draft\n", encoding="utf-8")
+    (book / "chapters/start/draft.md").write_text(DRAFT, encoding="utf-8")
     claims = "test_claims_are_the_chapters_own_and_followed_by_their_test"
     chapters = [n.removeprefix("chapters/") for n in (start, tensors)]
     assert quick(book) == {

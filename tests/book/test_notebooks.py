@@ -11,11 +11,13 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+import yaml
 
+from tools.contents import chapters
 from tools.twins import CHAPTERS, ROOT, files, is_notebook, read_source, sources
 
 WAYS = ("numpy", "tensorflow", "torch")
-TAGS = re.compile(r"numpy|tensorflow|torch|claim|nbval-ignore-output|rtol-1e-\d+")
+TAGS = re.compile(r"numpy|tensorflow|torch|claim|remove-cell|nbval-ignore-output|rtol-1e-\d+")
 MACHINE_PATH = re.compile(r"(?<![\w.])(/(home|root|Users|tmp|work|opt|usr|var)/|[A-Z]:\\\\)")
 SECTIONS = [
     "What you will be able to do",
@@ -33,6 +35,7 @@ def name(path: Path) -> str:
 
 SOURCES = sources()
 NOTEBOOKS = files(".ipynb")
+LESSONS = [p for p in NOTEBOOKS if p.stem != "index"]  # chapters, not the page that opens the book
 
 
 def load(path: Path) -> nbformat.NotebookNode:
@@ -116,8 +119,8 @@ def test_outputs_are_clean(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
 def test_no_time_stamps(path: Path) -> None:
     notebook = load(path)
-    assert set(notebook.metadata) == {"book", "jupytext", "kernelspec", "language_info"}
-    assert set(notebook.metadata.book) == {"seconds", "hardware"}
+    assert set(notebook.metadata) == {"book", "jupytext", "kernelspec", "language_info", "myst"}
+    assert set(notebook.metadata.book) == {"seconds", "hardware", "versions"}
     for cell in notebook.cells:
         assert set(cell.metadata) <= {"tags", "mystnb"}
 
@@ -179,7 +182,7 @@ def test_three_ways_and_their_agreement(path: Path) -> None:
     assert any("parity.agree(" in cell.source for cell in cells)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+@pytest.mark.parametrize("path", LESSONS, ids=name)
 def test_sections_of_the_standard(path: Path) -> None:
     text = "\n".join(c.source for c in load(path).cells if c.cell_type == "markdown")
     found = [s for s in re.findall(r"^## (.+)$", text, re.M) if s in SECTIONS]
@@ -193,7 +196,7 @@ def test_sections_of_the_standard(path: Path) -> None:
         assert re.match(r"- \*\*[^*]+\*\* \([^)]*[\u4e00-\u9fff][^)]*\): \S", term), term
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+@pytest.mark.parametrize("path", LESSONS, ids=name)
 def test_exercises_are_solved_by_cells_that_assert(path: Path) -> None:
     cells, solving, solved, asserted = load(path).cells, None, set(), set()
     text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
@@ -214,7 +217,7 @@ def test_exercises_are_solved_by_cells_that_assert(path: Path) -> None:
     assert solved == asserted == {label for label, _ in exercises}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+@pytest.mark.parametrize("path", LESSONS, ids=name)
 def test_length(path: Path) -> None:
     text = prose(load(path)).partition("\n## Key terms")[0]
     words = len(re.findall(r"[^\W\d_][\w'’-]*", text))
@@ -230,6 +233,19 @@ def test_paragraphs_have_at_most_five_sentences(path: Path) -> None:
 
 def test_markdown_sources_are_recognised() -> None:
     plain = [p for p in files(".md") if not is_notebook(p)]
-    assert CHAPTERS / "index.md" in plain
+    assert CHAPTERS / "reference/glossary.md" in plain
     assert not any(p.with_suffix(".ipynb").exists() for p in plain)
     assert ROOT / "chapters" == CHAPTERS
+
+
+def test_each_term_is_defined_once() -> None:
+    terms = [term for chapter in chapters() for term in chapter.terms]
+    for words in ([t.english.lower() for t in terms], [t.chinese for t in terms]):
+        assert sorted(words) == sorted(set(words))
+
+
+@pytest.mark.parametrize("path", sorted(CHAPTERS.rglob("*.md")), ids=name)
+def test_every_page_has_a_description(path: Path) -> None:
+    """For search engines, link previews and the lists of chapters."""
+    head = yaml.safe_load(path.read_text(encoding="utf-8").split("---\n")[1])
+    assert 60 <= len(head["myst"]["html_meta"]["description"]) <= 160

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tools.contents import documents
 from tools.environment import missing_packages, packages_fault, python_fault
 from tools.twins import CHAPTERS, ROOT, files, read_source, sources, tracked
 
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-LISTED = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"])]
+LISTED = documents()
 PAGES = files(".md")
 CLAIMS = yaml.safe_load((ROOT / "tests/book/claims.yml").read_text(encoding="utf-8"))
 CLAIM = re.compile(r":::\{claim\} ([\w-]+)\n:verdict: (holds|refined|refuted)\n(.+?)\n:::", re.S)
