@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -54,13 +55,26 @@ def html(site) -> Path:
     return site.html
 
 
-@pytest.fixture(scope="session")
-def address(html: Path) -> Iterator[str]:
-    """Serve the site and return its address, which ends in a slash."""
-    with Server(("127.0.0.1", 0), partial(Handler, directory=html)) as server:
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Serve a folder and give its address, which ends in a slash."""
+    with Server(("127.0.0.1", 0), partial(Handler, directory=folder)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Path], AbstractContextManager[str]]:
+    """Return what serves a folder."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def address(html: Path) -> Iterator[str]:
+    """Serve the site and return its address, which ends in a slash."""
+    with serving(html) as address:
+        yield address
 
 
 # Not for the session: while Playwright runs, its event loop is the thread's,
