@@ -1,4 +1,4 @@
-"""The benchmark: its contestants compute the same, and wrong arguments get a sentence. No timing."""
+"""The benchmark: contestants compute the same, and wrong arguments get a sentence. No timing."""
 
 import importlib
 import subprocess
