@@ -12,17 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = ROOT / "chapters"
 
 # One thread: sums are taken in one order, so digits repeat, and several
-# notebooks can run side by side without fighting for the cores. And glibc
-# keeps freed arrays: handing each back to the system and faulting it in
-# again doubled the time of the chapters that train in NumPy.
+# notebooks can run side by side without fighting for the cores.
 KERNEL_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TRIM_THRESHOLD_": str(2**29),
 }
 
 

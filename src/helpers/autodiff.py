@@ -132,8 +132,8 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         self.data = np.asarray(data.data if isinstance(data, Tensor) else data)
         if self.data.dtype.kind not in ("f" if requires_grad else "biuf"):
-            expected = "floats, to require gradients," if requires_grad else "real numbers"
-            raise TypeError(f"data must hold {expected} got dtype {self.data.dtype}")
+            expected = "floats, to require gradients" if requires_grad else "real numbers"
+            raise TypeError(f"data must hold {expected}, got dtype {self.data.dtype}")
         self.grad: Array | None = None
         self.requires_grad = requires_grad
         self._birth = next(_births)

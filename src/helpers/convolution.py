@@ -60,12 +60,8 @@ def _fold(columns: Array, shape: tuple[int, ...], stride: Pair, dilation: Pair) 
 
 def _padded(x: Array, padding: Pair) -> Array:
     """Surround (height, channels, width, batch) with zeros."""
-    if padding == (0, 0):
-        return x
-    (ph, pw), (h, c, w, n) = padding, x.shape
-    full = np.zeros((h + 2 * ph, c, w + 2 * pw, n), x.dtype)
-    full[ph : ph + h, :, pw : pw + w] = x
-    return full
+    (ph, pw) = padding
+    return np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0))) if ph or pw else x
 
 
 def _cropped(x: Array, padding: Pair) -> Array:

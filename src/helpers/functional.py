@@ -128,16 +128,11 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     return x * cdf, (lambda g: g * (cdf + x * density * np.exp(-0.5 * x * x)), None)
 
 
-def _softmax(x: Array, axis: int) -> Array:
-    exp = np.exp(x - x.max(axis=axis, keepdims=True))
-    exp /= exp.sum(axis=axis, keepdims=True)
-    return exp
-
-
 @primitive
 def softmax(x: Any, axis: int = -1) -> Any:
     """exp(x)/Σ exp(x) along ``axis``."""
-    p = _softmax(x, axis)
+    p = np.exp(x - x.max(axis=axis, keepdims=True))
+    p /= p.sum(axis=axis, keepdims=True)
 
     def pullback(g: Array) -> Array:
         gp = g * p
@@ -325,7 +320,7 @@ def _attend(
     p /= total
     value = p.swapaxes(-1, -2) @ v
 
-    def back(g: Array) -> tuple[Array, Array, Array]:
+    def back(g: Array) -> tuple[Array, ...]:
         d = v @ g.swapaxes(-1, -2)
         d -= np.vecdot(g, value)[..., None, :]
         d *= p

@@ -45,7 +45,19 @@ class Linear(Module):
         return functional.linear(x, self.weight, self.bias)
 
 
-class Conv2d(Module):
+class _Convolution(Module):
+    """What both convolutions share: how the weights are drawn."""
+
+    def _draw(
+        self, channels: tuple[int, int], outputs: int, kernel_size: Pair, bias: bool, **options: Any
+    ) -> None:
+        kernel = pair("kernel_size", kernel_size, 1)
+        fan_in = channels[1] * math.prod(kernel)
+        self.weight = uniform(fan_in=fan_in, shape=(*channels, *kernel), **options)
+        self.bias = uniform(fan_in=fan_in, shape=(outputs,), **options) if bias else None
+
+
+class Conv2d(_Convolution):
     """Convolution: weight (out_channels, in_channels, kernel height, kernel width)."""
 
     def __init__(
@@ -62,17 +74,15 @@ class Conv2d(Module):
         dtype: Any = np.float32,
     ) -> None:
         check_sizes(in_channels=in_channels, out_channels=out_channels)
-        kernel = pair("kernel_size", kernel_size, 1)
-        fan_in = in_channels * math.prod(kernel)
-        self.weight = uniform(rng, fan_in, (out_channels, in_channels, *kernel), dtype)
-        self.bias = uniform(rng, fan_in, (out_channels,), dtype) if bias else None
+        channels = (out_channels, in_channels)
+        self._draw(channels, out_channels, kernel_size, bias, rng=rng, dtype=dtype)
         self.settings = {"stride": stride, "padding": padding, "dilation": dilation}
 
     def forward(self, x: Any) -> Any:
         return functional.conv2d(x, self.weight, self.bias, **self.settings)
 
 
-class ConvTranspose2d(Module):
+class ConvTranspose2d(_Convolution):
     """Transposed convolution: weight (in_channels, out_channels, kernel height, kernel width)."""
 
     def __init__(
@@ -89,10 +99,8 @@ class ConvTranspose2d(Module):
         dtype: Any = np.float32,
     ) -> None:
         check_sizes(in_channels=in_channels, out_channels=out_channels)
-        kernel = pair("kernel_size", kernel_size, 1)
-        fan_in = out_channels * math.prod(kernel)
-        self.weight = uniform(rng, fan_in, (in_channels, out_channels, *kernel), dtype)
-        self.bias = uniform(rng, fan_in, (out_channels,), dtype) if bias else None
+        channels = (in_channels, out_channels)
+        self._draw(channels, out_channels, kernel_size, bias, rng=rng, dtype=dtype)
         self.settings = {"stride": stride, "padding": padding, "output_padding": output_padding}
 
     def forward(self, x: Any) -> Any:
