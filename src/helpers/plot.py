@@ -147,7 +147,9 @@ def images(pictures: np.ndarray, titles: Sequence[str] | None = None, columns: i
 def _line(name: str, position: int) -> tuple[str, float, object]:
     if name in COLORS:
         return COLORS[name], *_LINES[name]
-    return OTHERS[position % len(OTHERS)], 1.8, "-"
+    color = OTHERS[position % len(OTHERS)]
+    # Dashes tell black from the dark grey that the colours begin with.
+    return color, 1.8, "--" if color == OTHERS[-1] else "-"
 
 
 def _checked(series: Mapping[str, Sequence[float]]) -> int:

@@ -69,6 +69,13 @@ def test_every_framework_has_a_colour_a_name_and_a_line_of_its_own(axes):
     assert widths == sorted(widths, reverse=True)
 
 
+def test_black_is_told_from_dark_grey_by_dashes(axes):
+    plot.curves(axes, {name: [1.0, 2.0] for name in "abcde"})
+    first, *_, last = axes.lines
+    assert (to_hex(first.get_color()), to_hex(last.get_color())) == ("#444444", "#000000")
+    assert [line.get_linestyle() for line in axes.lines] == ["-"] * 4 + ["--"]
+
+
 def pixels(axes, color):
     """Count the pixels of a colour."""
     axes.figure.canvas.draw()
