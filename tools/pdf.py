@@ -37,8 +37,10 @@ NUMBERED = """(pages) => document.querySelectorAll("nav a, .to-solution a").forE
 
 
 def main(arguments: list[str]) -> str | None:
-    """Make the PDF of a site, both of which may be named; or return what is missing."""
-    site, pdf = (*map(Path, arguments), *DEFAULTS[len(arguments) :])
+    """Make the PDF of a site, both of which may be named, and after them the documents
+    that it is to hold instead of all; or return what is missing."""
+    named, chosen = arguments[:2], arguments[2:] or documents()
+    site, pdf = (*map(Path, named), *DEFAULTS[len(named) :])
     chromium = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if chromium is None:
         return f"The PDF is printed by Chromium: install it, as one of {', '.join(CHROMIUMS)}."
@@ -46,7 +48,7 @@ def main(arguments: list[str]) -> str | None:
         return f"There is no site in {site} yet: make book builds it."
     book = pdf.parent / "pdf" / "book.html"
     book.parent.mkdir(parents=True, exist_ok=True)
-    book.write_text(bind(site, book.parent), encoding="utf-8")
+    book.write_text(bind(site, book.parent, chosen), encoding="utf-8")
     print_book(chromium, book, pdf)
 
 
@@ -63,10 +65,10 @@ def print_book(chromium: str, book: Path, pdf: Path) -> None:
         page.pdf(path=pdf, **PAPER, tagged=True, outline=True)
 
 
-def bind(site: Path, folder: Path) -> str:
-    """Return the pages of a site as one, which is to lie in ``folder``."""
+def bind(site: Path, folder: Path, chosen: list[str]) -> str:
+    """Return the chosen pages of a site as one, which is to lie in ``folder``."""
     book, to_site = BeautifulSoup(COVER, "html.parser"), os.path.relpath(site, folder)
-    pages = {f"{document}.html": read(site / f"{document}.html") for document in documents()}
+    pages = {f"{document}.html": read(site / f"{document}.html") for document in chosen}
     first, (title, _, authors) = next(iter(pages.values())), book.header("p")
     title.string, authors.string = first.h1.text, first.find(class_="component-author").text
     fill_head(book, to_site, pages)
