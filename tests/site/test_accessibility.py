@@ -27,7 +27,13 @@ def axe() -> Axe:
 
 def violations(axe: Axe, page: Page) -> list[str]:
     """Run all of axe's rules and say what they found, where."""
-    page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
+    # The theme turns dark once the page is there, and its labels fade from colour to colour.
+    page.evaluate(
+        """async () => {
+          await window.MathJax?.startup?.promise;
+          await Promise.allSettled(document.getAnimations().map((fade) => fade.finished));
+        }"""
+    )
     return [
         f"{found['id']} ({found['impact']}): {node['html'][:120]}"
         for found in axe.run(page).response["violations"]
