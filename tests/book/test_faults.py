@@ -166,6 +166,8 @@ def test_a_missing_claim(book: Path) -> None:
 
 def test_the_build_finds_broken_references(book: Path, tmp_path: Path) -> None:
     """A label, an equation, a work and a figure that are not there: each is named."""
+    few = "root: chapters/index\nchapters: [{file: chapters/reference/bibliography}]"
+    (book / "_toc.yml").write_text(f"format: jb-book\n{few}", encoding="utf-8")
     edit(
         book / "chapters/reference/bibliography.md",
         "Works that",

@@ -25,7 +25,7 @@ from tools.twins import CHAPTERS, KERNEL_ENVIRONMENT, ROOT
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 NAMES = [n.removeprefix("chapters/") for n in documents(TOC) if (ROOT / f"{n}.ipynb").exists()]
 EVERY = [(chapter, name) for chapter in NAMES for name in SETS]
-BUDGET = 40  # seconds of processor time that running notebooks may take on every machine
+BUDGET = 30  # seconds of processor time that running notebooks may take on every machine
 # What only another framework's notebook may import, by the beginning of a package's name.
 PACKAGES = {"tensorflow": ("tensorflow", "keras"), "torch": ("torch",)}
 

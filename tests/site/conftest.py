@@ -26,6 +26,37 @@ FLAGS = [
 ]
 
 
+# What looks at every page in a browser looks at these: one of each kind, and the widest ones.
+# CI, with PAGES=all, looks at all of them.
+SAMPLE = (
+    "index",
+    "search",
+    "genindex",
+    "chapters/index",
+    "chapters/start/reading-this-book",
+    "chapters/foundations/tensors",
+    "chapters/networks/index",
+    "chapters/networks/backpropagation",
+    "chapters/frameworks/rosetta",
+    "chapters/frameworks/rosetta-optimizers",
+    "chapters/reference/claims",
+    "chapters/reference/glossary",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the pages beyond the sample of what is marked ``every_page``."""
+    if os.environ.get("PAGES") == "all":
+        return
+    kept, left = [], []
+    for item in items:
+        many = item.get_closest_marker("every_page")
+        page = next(iter(item.callspec.params.values())) if many else ""
+        (left if many and page.removesuffix(".html") not in SAMPLE else kept).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
+
+
 class Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/favicon.ico":

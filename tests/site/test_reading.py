@@ -247,6 +247,7 @@ def chapter(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator
         yield request.param, page
 
 
+@pytest.mark.every_page
 def test_columns_hold_the_code(chapter: tuple[str, Page]) -> None:
     """At 1600 pixels nothing has to be scrolled sideways, in columns or around them."""
     path, page = chapter
@@ -262,6 +263,7 @@ def test_columns_hold_the_code(chapter: tuple[str, Page]) -> None:
     assert too_wide == []
 
 
+@pytest.mark.every_page
 def test_a_phone_shows_tabs(chapter: tuple[str, Page]) -> None:
     path, page = chapter
     page.set_viewport_size({"width": 390, "height": 844})
@@ -273,6 +275,7 @@ def test_a_phone_shows_tabs(chapter: tuple[str, Page]) -> None:
         expect(page.locator(".view-switch")).to_be_hidden()
 
 
+@pytest.mark.every_page
 def test_formulas_are_set(chapter: tuple[str, Page]) -> None:
     path, page = chapter
     rendered = page.locator(".bd-article mjx-container").count()
@@ -284,6 +287,7 @@ def test_formulas_are_set(chapter: tuple[str, Page]) -> None:
     assert [mark for mark in (r"\(", r"\[", "$$") if mark in prose] == []
 
 
+@pytest.mark.every_page
 def test_pictures_are_shown_and_described(chapter: tuple[str, Page]) -> None:
     path, page = chapter
     pictures = page.locator(".bd-article img").evaluate_all(
@@ -397,6 +401,7 @@ def test_on_paper_all_panels_are_there(page: Page) -> None:
 # Pages
 
 
+@pytest.mark.every_page
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_loads_from_here_alone(
     new_page: Callable[..., Page], address: str, path: str
