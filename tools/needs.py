@@ -12,7 +12,7 @@ import ast
 import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 WAYS = {"numpy": "NumPy", "tensorflow": "TensorFlow", "torch": "PyTorch"}
@@ -88,6 +88,11 @@ class Names(ast.NodeVisitor):
         if isinstance(node.value, str):
             self.part.foreign |= {MODULES[node.value]} if node.value in MODULES else set()
 
+    def visit_keyword(self, node: ast.keyword) -> None:
+        """The engine's conventions have a framework's name, and need none."""
+        if node.arg != "convention":
+            self.visit(node.value)
+
     def visit_Import(self, node: ast.Import | ast.ImportFrom) -> None:
         module = getattr(node, "module", None)
         for alias in node.names:
@@ -154,8 +159,13 @@ def stored(nodes: list[ast.AST]) -> set[str]:
     }
 
 
-def parts(cells: list[Cell]) -> Iterator[Part]:
-    """Yield the parts of a chapter's code cells."""
+@lru_cache(maxsize=1)  # the sets of one chapter follow each other
+def parts(cells: tuple[Cell, ...]) -> tuple[Part, ...]:
+    """Return the parts of a chapter's code cells."""
+    return tuple(_parts(cells))
+
+
+def _parts(cells: tuple[Cell, ...]) -> Iterator[Part]:
     for number, (source, way, claim) in enumerate(cells):
         statements, end = ast.parse(source).body, 0
         for group in [statements] if way else [[s] for s in statements]:
@@ -177,7 +187,7 @@ def needed(cells: list[Cell], way: str) -> list[Kept | None]:
     Raises:
         ValueError: a cell of ``way`` reads what only another framework's cell binds.
     """
-    every, needs, last = list(parts(cells)), [], {}
+    every, needs, last = parts(tuple(cells)), [], {}
     for i, part in enumerate(every):
         needs.append({name: last[name] for name in sorted(part.reads) if name in last})
         last.update(dict.fromkeys(part.binds, i))

@@ -63,7 +63,8 @@ def words(text: str) -> list[str]:
     text = re.sub(
         r"^ *[`:]{3,}(?:\{(?:solution[\w-]*|claim|figure|grid[\w-]*)\}.*)?$", "", text, flags=re.M
     )
-    text = re.sub(r"^ *[`:]{3,}\{[\w-]+\}|^:[\w-]+:.*$|\$\$\s*\([\w-]+\)", "", text, flags=re.M)
+    text = re.sub(r"^ *[`:]{3,}\{[\w-]+\}|^:[\w-]+:.*$|^\([\w-]+\)=$", "", text, flags=re.M)
+    text = re.sub(r"\$\$\s*\([\w-]+\)", "", text)
     return re.findall(r"\w+", re.sub(r"\]\([^)]*\)", "]", text))
 
 
@@ -243,6 +244,11 @@ def test_a_cell_that_names_another_framework_is_left_out_but_a_key_may() -> None
         None,
         "color['torch']",
     ]
+
+
+def test_a_convention_of_the_engine_needs_no_framework() -> None:
+    cells = ("o = Adam(w, convention='keras')", "numpy"), ("f(framework='keras')", None)
+    assert chosen("numpy", *cells) == [cells[0][0], None]
 
 
 @pytest.mark.parametrize(
