@@ -13,15 +13,16 @@ import numpy as np
 
 from helpers import functional
 from helpers.autodiff import Parameter, Tensor
-from helpers.convolution import Pair, pair
+from helpers.convolution import Conv1d, Conv2d, ConvTranspose2d
 from helpers.module import Module, check_sizes, fit, train_step, uniform
 from helpers.recurrent import GRU, LSTM, RNN
 
 __all__ = [
-    "GELU", "GRU", "LSTM", "RNN", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d",
-    "ConvTranspose2d", "Dropout", "Embedding", "Flatten", "LayerNorm", "Linear", "MaxPool2d",
-    "Module", "MultiHeadAttention", "Parameter", "ReLU", "Sequential", "Sigmoid", "Softmax",
-    "Tanh", "fit", "functional", "train_step",
+    "ELU", "GELU", "GRU", "LSTM", "RNN", "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d",
+    "BatchNorm2d", "Conv1d", "Conv2d", "ConvTranspose2d", "Dropout", "Embedding", "Flatten",
+    "GroupNorm", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d", "Module",
+    "MultiHeadAttention", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
+    "Softplus", "Tanh", "ZeroPad2d", "fit", "functional", "train_step",
 ]  # fmt: skip
 
 
@@ -43,68 +44,6 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         return functional.linear(x, self.weight, self.bias)
-
-
-class _Convolution(Module):
-    """What both convolutions share: how the weights are drawn."""
-
-    def _draw(
-        self, channels: tuple[int, int], outputs: int, kernel_size: Pair, bias: bool, **options: Any
-    ) -> None:
-        kernel = pair("kernel_size", kernel_size, 1)
-        fan_in = channels[1] * math.prod(kernel)
-        self.weight = uniform(fan_in=fan_in, shape=(*channels, *kernel), **options)
-        self.bias = uniform(fan_in=fan_in, shape=(outputs,), **options) if bias else None
-
-
-class Conv2d(_Convolution):
-    """Convolution: weight (out_channels, in_channels, kernel height, kernel width)."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair = 0,
-        dilation: Pair = 1,
-        bias: bool = True,
-        *,
-        rng: Any = None,
-        dtype: Any = np.float32,
-    ) -> None:
-        check_sizes(in_channels=in_channels, out_channels=out_channels)
-        channels = (out_channels, in_channels)
-        self._draw(channels, out_channels, kernel_size, bias, rng=rng, dtype=dtype)
-        self.settings = {"stride": stride, "padding": padding, "dilation": dilation}
-
-    def forward(self, x: Any) -> Any:
-        return functional.conv2d(x, self.weight, self.bias, **self.settings)
-
-
-class ConvTranspose2d(_Convolution):
-    """Transposed convolution: weight (in_channels, out_channels, kernel height, kernel width)."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair = 0,
-        output_padding: Pair = 0,
-        bias: bool = True,
-        *,
-        rng: Any = None,
-        dtype: Any = np.float32,
-    ) -> None:
-        check_sizes(in_channels=in_channels, out_channels=out_channels)
-        channels = (in_channels, out_channels)
-        self._draw(channels, out_channels, kernel_size, bias, rng=rng, dtype=dtype)
-        self.settings = {"stride": stride, "padding": padding, "output_padding": output_padding}
-
-    def forward(self, x: Any) -> Any:
-        return functional.conv_transpose2d(x, self.weight, self.bias, **self.settings)
 
 
 class _Function(Module):
@@ -129,6 +68,28 @@ class AvgPool2d(_Function):
     """Settings: kernel_size, stride (by default the kernel's size)."""
 
     function = functional.avg_pool2d
+
+
+class AdaptiveAvgPool2d(_Function):
+    """Mean of each channel's whole image: (batch, channels, H, W) → (batch, channels, 1, 1).
+
+    Setting: output_size, of which 1 alone is possible.
+    """
+
+    @staticmethod
+    def function(x: Any, output_size: Any = 1) -> Any:
+        if output_size not in (1, (1, 1)):
+            raise ValueError(f"output_size must be 1, got {output_size!r}; use AvgPool2d")
+        return np.mean(x, axis=(2, 3), keepdims=True)
+
+
+class ZeroPad2d(_Function):
+    """Zeros around an image. Setting: padding, a number or (left, right, top, bottom)."""
+
+    @staticmethod
+    def function(x: Any, padding: int | tuple[int, int, int, int]) -> Any:
+        left, right, top, bottom = np.broadcast_to(padding, 4).tolist()
+        return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
 
 
 class Flatten(_Function):
@@ -162,6 +123,35 @@ class Softmax(_Function):
     function = functional.softmax
 
 
+class LeakyReLU(_Function):
+    """Setting: negative_slope, the derivative at 0 and below, by default 0.01."""
+
+    @staticmethod
+    def function(x: Any, negative_slope: float = 0.01) -> Any:
+        return np.where(x > 0, x, x * float(negative_slope))
+
+
+class ELU(_Function):
+    """x above 0, α(exp(x) − 1) elsewhere (Clevert et al. 2016). Setting: alpha, by default 1."""
+
+    @staticmethod
+    def function(x: Any, alpha: float = 1.0) -> Any:
+        # exp(x) of a large x would overflow, and the gradient be 0 · ∞.
+        return np.where(x > 0, x, np.expm1(np.where(x > 0, 0, x)) * float(alpha))
+
+
+class SiLU(_Function):
+    """x σ(x), Swish (Ramachandran et al. 2017)."""
+
+    @staticmethod
+    def function(x: Any) -> Any:
+        return x * functional.sigmoid(x)
+
+
+class Softplus(_Function):
+    function = functional.softplus
+
+
 class Dropout(Module):
     """Dropout in training, nothing in evaluation; ``rng`` as for the weights."""
 
@@ -189,6 +179,35 @@ class LayerNorm(Module):
 
     def forward(self, x: Any) -> Any:
         return functional.layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class GroupNorm(Module):
+    """Norm over the channels of each of ``num_groups`` groups and all places (Wu and He 2018).
+
+    x: (batch, num_channels, …); weight and bias: (num_channels,).
+    """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, *, dtype: Any = np.float32
+    ) -> None:
+        check_sizes(num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups:
+            raise ValueError(f"num_groups must divide {num_channels} channels, got {num_groups}")
+        self.weight = Parameter(np.ones(num_channels, dtype))
+        self.bias = Parameter(np.zeros(num_channels, dtype))
+        self.num_groups, self.eps = num_groups, eps
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim < 2 or x.shape[1:2] != self.weight.shape:
+            raise ValueError(f"x must have shape (batch, {self.weight.size}, …), got {x.shape}")
+        # Each group of each sample as the only channel of a batch norm.
+        rows = (1, x.shape[0] * self.num_groups, math.prod(x.shape[1:]) // self.num_groups)
+        one = np.ones(rows[1], x.dtype)
+        normal = np.reshape(
+            functional.batch_norm(np.reshape(x, rows), one, one * 0, eps=self.eps), x.shape
+        )
+        channels = (-1,) + (1,) * (x.ndim - 2)
+        return normal * np.reshape(self.weight, channels) + np.reshape(self.bias, channels)
 
 
 class _BatchNorm(Module):

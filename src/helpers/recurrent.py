@@ -252,53 +252,72 @@ class _Recurrent(Module):
         hidden_size: int,
         num_layers: int = 1,
         *,
+        bidirectional: bool = False,
         rng: Any = None,
         dtype: Any = np.float32,
     ) -> None:
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         self.hidden_size, self.num_layers = hidden_size, num_layers
-        rows = self.gates * hidden_size
+        self.bidirectional = bidirectional
+        rows, width = self.gates * hidden_size, input_size
         for i in range(num_layers):
-            for name, shape in (
-                ("weight_ih", (rows, hidden_size if i else input_size)),
-                ("weight_hh", (rows, hidden_size)),
-                ("bias_ih", (rows,)),
-                ("bias_hh", (rows,)),
-            ):
-                setattr(self, f"{name}_l{i}", uniform(rng, hidden_size, shape, dtype))
+            for suffix in self._directions():
+                for name, shape in (
+                    ("weight_ih", (rows, width)),
+                    ("weight_hh", (rows, hidden_size)),
+                    ("bias_ih", (rows,)),
+                    ("bias_hh", (rows,)),
+                ):
+                    setattr(self, f"{name}_l{i}{suffix}", uniform(rng, hidden_size, shape, dtype))
+            width = hidden_size * len(self._directions())
 
-    def _weights(self, layer: int) -> list[Parameter]:
+    def _directions(self) -> tuple[str, ...]:
+        return ("", "_reverse") if self.bidirectional else ("",)
+
+    def _weights(self, layer: int, direction: str) -> list[Parameter]:
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return [getattr(self, f"{name}_l{layer}") for name in names]
+        return [getattr(self, f"{name}_l{layer}{direction}") for name in names]
 
     def _first(self, x: Any, state: Any) -> Any:
-        shape = (self.num_layers, x.shape[0], self.hidden_size)
+        shape = (self.num_layers * len(self._directions()), x.shape[0], self.hidden_size)
         if state is None:
             return np.zeros(shape, self.weight_hh_l0.dtype)
         if state.shape != shape:
             raise ValueError(f"the first state must have shape {shape}, got {state.shape}")
         return state
 
-    def _run(self, x: Any, weights: list[Parameter], h: Any) -> Any:
+    def _run(self, x: Any, weights: list[Parameter], *states: Any) -> tuple[Any, ...]:
+        """Return the outputs, (time, batch, hidden), and the last states."""
         raise NotImplementedError
 
+    def _stack(self, x: Any, *firsts: Any) -> tuple[Any, list[Any]]:
+        """Run all layers in all directions, and stack each kind of last states."""
+        lasts, states = [], zip(*firsts, strict=True)
+        for i in range(self.num_layers):
+            outputs = []
+            for direction in self._directions():
+                seen = np.flip(x, 1) if direction else x
+                value, *last = self._run(seen, self._weights(i, direction), *next(states))
+                outputs.append(np.flip(value, 0) if direction else value)
+                lasts.append(last)
+            x = np.swapaxes(np.concatenate(outputs, -1) if self.bidirectional else value, 0, 1)
+        return x, [np.stack(kind) for kind in zip(*lasts, strict=True)]
+
     def forward(self, x: Any, h0: Any = None) -> tuple[Any, Any]:
-        """Run over a sequence.
+        """Run over a sequence, and with ``bidirectional`` also from its end to its beginning.
 
         Args:
             x: (batch, time, input_size).
-            h0: (num_layers, batch, hidden_size), by default zeros.
+            h0: (num_layers · directions, batch, hidden_size), by default zeros; each layer's
+                backward direction comes after its forward one.
 
         Returns:
-            the last layer's states, (batch, time, hidden_size), and every
-            layer's last state, (num_layers, batch, hidden_size).
+            the last layer's states, (batch, time, directions · hidden_size), forward and
+            backward side by side, and all last states, in the shape of h0. The backward
+            direction's last state is the one at the first step of the sequence.
         """
-        h0, last = self._first(x, h0), []
-        for i in range(self.num_layers):
-            states = self._run(x, self._weights(i), h0[i])
-            last.append(states[-1])
-            x = np.swapaxes(states, 0, 1)
-        return x, np.stack(last)
+        x, (last,) = self._stack(x, self._first(x, h0))
+        return x, last
 
 
 class RNN(_Recurrent):
@@ -310,8 +329,9 @@ class RNN(_Recurrent):
         super().__init__(*args, **kwargs)
         self.nonlinearity = nonlinearity
 
-    def _run(self, x: Any, weights: list[Parameter], h: Any) -> Any:
-        return rnn(x, *weights, h, relu=self.nonlinearity == "relu")
+    def _run(self, x: Any, weights: list[Parameter], *states: Any) -> tuple[Any, ...]:
+        outputs = rnn(x, *weights, *states, relu=self.nonlinearity == "relu")
+        return outputs, outputs[-1]
 
 
 class GRU(_Recurrent):
@@ -319,8 +339,9 @@ class GRU(_Recurrent):
 
     gates = 3
 
-    def _run(self, x: Any, weights: list[Parameter], h: Any) -> Any:
-        return gru(x, *weights, h)
+    def _run(self, x: Any, weights: list[Parameter], *states: Any) -> tuple[Any, ...]:
+        outputs = gru(x, *weights, *states)
+        return outputs, outputs[-1]
 
 
 class LSTM(_Recurrent):
@@ -328,13 +349,12 @@ class LSTM(_Recurrent):
 
     gates = 4
 
+    def _run(self, x: Any, weights: list[Parameter], *states: Any) -> tuple[Any, ...]:
+        outputs = lstm(x, *weights, *states)
+        return outputs[:-1], outputs[-2], outputs[-1]
+
     def forward(self, x: Any, state: Any = None) -> tuple[Any, tuple[Any, Any]]:
         """Run over a sequence, as the other layers; states are pairs (h, c)."""
         h0, c0 = (None, None) if state is None else state
-        h0, c0, hs, cs = self._first(x, h0), self._first(x, c0), [], []
-        for i in range(self.num_layers):
-            states = lstm(x, *self._weights(i), h0[i], c0[i])
-            hs.append(states[-2])
-            cs.append(states[-1])
-            x = np.swapaxes(states[:-1], 0, 1)
-        return x, (np.stack(hs), np.stack(cs))
+        x, (h, c) = self._stack(x, self._first(x, h0), self._first(x, c0))
+        return x, (h, c)

@@ -298,6 +298,7 @@ def recurrent_shapes(gates, batch, time, n, hidden, states=("h0",)):
 
 def draw_conv2d(draw):
     batch, channels, out = (draw(sizes) for _ in range(3))
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
     kernel, stride = draw(st.tuples(sizes, sizes)), draw(pairs)
     padding = draw(st.one_of(st.integers(0, 2), st.tuples(st.integers(0, 2), st.integers(0, 2))))
     dilation = draw(pairs)
@@ -306,13 +307,15 @@ def draw_conv2d(draw):
         for k, d, p in zip(kernel, two(dilation), two(padding), strict=True)
     ]
     image = [n + draw(st.integers(0, 4)) for n in least]
-    shapes = {"x": (batch, channels, *image), "weight": (out, channels, *kernel)}
+    shapes = {"x": (batch, channels * groups, *image)}
+    shapes["weight"] = (out * groups, channels, *kernel)
     chosen = {"stride": stride, "padding": padding, "dilation": dilation}
     chosen = {k: v for k, v in chosen.items() if draw(st.booleans()) or k != "stride"}
     if "dilation" not in chosen or "padding" not in chosen:  # these defaults need a larger image
         image = [n + 12 for n in image]
-        shapes["x"] = (batch, channels, *image)
-    return shapes | ({"bias": (out,)} if draw(st.booleans()) else {}), chosen
+        shapes["x"] = (batch, channels * groups, *image)
+    chosen |= {"groups": groups} if groups > 1 else {}
+    return shapes | ({"bias": (out * groups,)} if draw(st.booleans()) else {}), chosen
 
 
 def draw_conv_transpose2d(draw):
@@ -397,7 +400,13 @@ def explicit(padding):
     return [[0, 0], *([n, n] for n in two(padding)), [0, 0]]
 
 
-def tf_conv2d(tf, x, weight, bias=None, stride=1, padding=0, dilation=1):
+def tf_conv2d(tf, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    if groups > 1:  # TensorFlow's own has no gradient on a CPU
+        parts = zip(tf.split(x, groups, 1), tf.split(weight, groups), strict=True)
+        value = tf.concat(
+            [tf_conv2d(tf, *part, None, stride, padding, dilation) for part in parts], 1
+        )
+        return value if bias is None else value + bias[:, None, None]
     image, kernel = last(tf, x), tf.transpose(weight, [2, 3, 1, 0])
     if dilation != 1:  # without strides; TensorFlow's own has no gradient on a CPU
         image = tf.pad(image, explicit(padding))
@@ -695,6 +704,7 @@ CASES = {
             (IMAGE | {"weight": (4, 3, 3, 2), "bias": (4,)}, {"stride": 2, "padding": (1, 0)}),
             (IMAGE | {"weight": (4, 3, 2, 2)}, {"stride": 3}),
             (IMAGE | {"weight": (2, 3, 2, 3), "bias": (2,)}, {"dilation": 2, "padding": 1}),
+            (IMAGE | {"weight": (6, 1, 2, 3), "bias": (6,)}, {"groups": 3, "stride": (1, 2)}),
         ],
     ),
     "conv_transpose2d": Case(
@@ -1366,6 +1376,27 @@ def square(n):
             {"dilation": (1, 2)},
             ValueError,
             "does not fit in the padded image 4×4",
+        ),
+        (
+            "conv2d",
+            (PICTURE, np.ones((2, 2, 2, 2))),
+            {"groups": 2},
+            ValueError,
+            r"channels in each of 2 groups, got \(1, 2, 4, 4\) and \(2, 2, 2, 2\)",
+        ),
+        (
+            "conv2d",
+            (PICTURE, np.ones((3, 1, 2, 2))),
+            {"groups": 2},
+            ValueError,
+            "groups must divide 3 outputs, got 2",
+        ),
+        (
+            "conv2d",
+            (PICTURE, np.ones((1, 2, 2, 2))),
+            {"groups": 0},
+            ValueError,
+            "groups must be a whole number ≥ 1, got 0",
         ),
         (
             "conv2d",

@@ -53,17 +53,25 @@ def draw_linear(draw):
 
 
 def draw_conv2d(draw):
-    channels, kernel, dilation = draw(sizes), draw(pairs), draw(pairs)
+    groups, kernel, dilation = draw(st.integers(1, 3)), draw(pairs), draw(pairs)
+    channels = groups * draw(st.integers(1, 3))
     arguments = {
         "in_channels": channels,
-        "out_channels": draw(sizes),
+        "out_channels": groups * draw(st.integers(1, 3)),
         "kernel_size": kernel,
         "stride": draw(pairs),
         "padding": draw(st.integers(0, 2)),
         "dilation": dilation,
+        "groups": groups,
         "bias": draw(st.booleans()),
     }
     return arguments, [(draw(sizes), channels, *(7 + draw(st.integers(0, 3)) for _ in range(2)))]
+
+
+def draw_conv1d(draw):
+    arguments, [shape] = draw_conv2d(draw)
+    one = {k: draw(st.integers(1, 3)) for k in ("kernel_size", "stride", "dilation")}
+    return arguments | one, [shape[:3]]
 
 
 def draw_conv_transpose2d(draw):
@@ -87,6 +95,15 @@ def draw_pool(draw):
     return arguments, [(draw(sizes), draw(sizes), draw(st.integers(3, 7)), draw(st.integers(3, 7)))]
 
 
+def draw_adaptive_pool(draw):
+    return {"output_size": draw(st.sampled_from([1, (1, 1)]))}, draw_pool(draw)[1]
+
+
+def draw_zero_pad(draw):
+    some = st.integers(0, 3)
+    return {"padding": draw(st.one_of(some, st.tuples(*[some] * 4)))}, draw_pool(draw)[1]
+
+
 def draw_elementwise(draw):
     return {}, [tuple(draw(st.lists(sizes, min_size=1, max_size=4)))]
 
@@ -100,6 +117,14 @@ def draw_gelu(draw):
     return chosen, draw_elementwise(draw)[1]
 
 
+def draw_slope(name):
+    def draw_(draw):
+        chosen = draw(st.sampled_from([{}, {name: 0.3}, {name: 1.5}]))
+        return chosen, draw_elementwise(draw)[1]
+
+    return draw_
+
+
 def draw_softmax(draw):
     shape = tuple(draw(st.lists(sizes, min_size=1, max_size=3)))
     return {"axis": draw(st.integers(-len(shape), len(shape) - 1))}, [shape]
@@ -109,6 +134,15 @@ def draw_layer_norm(draw):
     n = draw(st.integers(3, 6))  # behind the norm of fewer, roundings are multiplied by 1/√eps
     lead = draw(st.lists(sizes, max_size=3))
     return {"normalized_shape": n, "eps": draw(st.sampled_from([1e-5, 1e-3]))}, [(*lead, n)]
+
+
+def draw_group_norm(draw):
+    groups, each = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    # Groups of 3 numbers or more, as for the layer norm.
+    rest = [draw(st.integers(3, 5)), *draw(st.lists(sizes, max_size=1))]
+    n = groups * each
+    eps = draw(st.sampled_from([1e-5, 1e-3]))
+    return {"num_groups": groups, "num_channels": n, "eps": eps}, [(draw(sizes), n, *rest)]
 
 
 def draw_batch_norm(axes):
@@ -129,8 +163,10 @@ def draw_embedding(draw):
 def draw_recurrent(states, **options):
     def draw_(draw):
         batch, time, n, hidden, layers = *(draw(sizes) for _ in range(4)), draw(st.integers(1, 3))
-        first = [(layers, batch, hidden)] * states if draw(st.booleans()) else []
+        both = draw(st.booleans())
+        first = [(layers * (1 + both), batch, hidden)] * states if draw(st.booleans()) else []
         arguments = {"input_size": n, "hidden_size": hidden, "num_layers": layers}
+        arguments["bidirectional"] = both
         arguments |= {k: draw(v) for k, v in options.items()}
         return arguments, [(batch, time, n), *first]
 
@@ -165,17 +201,32 @@ LAYERS = {
         draw_conv2d,
         ({"in_channels": 3, "out_channels": 2, "kernel_size": (3, 2), "stride": 2}, [IMAGE]),
     ),
+    "Conv1d": Case(
+        draw_conv1d,
+        (
+            {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "padding": 1, "groups": 2},
+            [(2, 4, 6)],
+        ),
+    ),
     "ConvTranspose2d": Case(
         draw_conv_transpose2d,
         ({"in_channels": 3, "out_channels": 2, "kernel_size": (3, 2), "stride": 2}, [IMAGE]),
     ),
     "MaxPool2d": Case(draw_pool, ({"kernel_size": 2}, [IMAGE]), typed=False),
     "AvgPool2d": Case(draw_pool, ({"kernel_size": (2, 3)}, [IMAGE]), typed=False),
+    "AdaptiveAvgPool2d": Case(draw_adaptive_pool, ({"output_size": 1}, [IMAGE]), typed=False),
+    "ZeroPad2d": Case(draw_zero_pad, ({"padding": (1, 2, 0, 3)}, [IMAGE]), typed=False),
     "Flatten": Case(draw_flatten, ({}, [IMAGE]), typed=False),
     "ReLU": Case(draw_elementwise, ({}, [(3, 4)]), typed=False),
     "Tanh": Case(draw_elementwise, ({}, [(3, 4)]), typed=False),
     "Sigmoid": Case(draw_elementwise, ({}, [(3, 4)]), typed=False),
     "GELU": Case(draw_gelu, ({"approximate": "none"}, [(3, 4)]), typed=False),
+    "LeakyReLU": Case(
+        draw_slope("negative_slope"), ({"negative_slope": 0.25}, [(3, 4)]), typed=False
+    ),
+    "ELU": Case(draw_slope("alpha"), ({"alpha": 0.5}, [(3, 4)]), typed=False),
+    "SiLU": Case(draw_elementwise, ({}, [(3, 4)]), typed=False),
+    "Softplus": Case(draw_elementwise, ({}, [(3, 4)]), typed=False),
     "Softmax": Case(
         draw_softmax,
         ({"axis": -1}, [(3, 4)]),
@@ -190,6 +241,7 @@ LAYERS = {
         typed=False,
     ),
     "LayerNorm": Case(draw_layer_norm, ({"normalized_shape": 5}, [(3, 5)])),
+    "GroupNorm": Case(draw_group_norm, ({"num_groups": 2, "num_channels": 4}, [(2, 4, 3)])),
     "BatchNorm1d": Case(draw_batch_norm((0, 1)), ({"num_features": 3}, [(4, 3)])),
     "BatchNorm2d": Case(draw_batch_norm((2, 2)), ({"num_features": 3}, [IMAGE])),
     "Embedding": Case(
@@ -334,9 +386,22 @@ def test_values_and_gradients_are_torchs(torch, name, dtype):
 
 
 @both_types
+@pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
-def test_two_layers_are_torchs(torch, name, dtype):
-    judge(torch, name, {"input_size": 3, "hidden_size": 4, "num_layers": 2}, [(3, 5, 3)], dtype)
+def test_two_layers_are_torchs(torch, name, bidirectional, dtype):
+    sizes_ = {"input_size": 3, "hidden_size": 4, "num_layers": 2, "bidirectional": bidirectional}
+    judge(torch, name, sizes_, [(3, 5, 3)], dtype)
+
+
+@pytest.mark.parametrize("name", ["ReLU", "LeakyReLU", "ELU", "SiLU", "Softplus"])
+def test_activations_are_torchs_at_0_and_far_away(torch, name):
+    numbers_ = np.array([0.0, -0.0, 1e4, -1e4], np.float32)
+    x, t = Parameter(numbers_), torch.tensor(numbers_, requires_grad=True)
+    value, expected = getattr(nn, name)()(x), getattr(torch.nn, name)()(t)
+    np.testing.assert_allclose(value.data, plain(expected), rtol=1e-6)
+    np.sum(value).backward()
+    expected.sum().backward()
+    np.testing.assert_allclose(x.grad, plain(t.grad), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -398,7 +463,7 @@ def keras_cases():
     """By name: our settings, Keras' layer, input shapes, and our weights as Keras' from ours."""
 
     def kernel(p):
-        return [p["weight"].transpose(2, 3, 1, 0), p["bias"]]
+        return [np.moveaxis(p["weight"], (1, 0), (-2, -1)), p["bias"]]
 
     def recurrent(p):
         return [p["weight_ih_l0"].T, p["weight_hh_l0"].T, p["bias_ih_l0"]]
@@ -432,20 +497,32 @@ def keras_cases():
         "Conv2d": (
             {"in_channels": 3, "out_channels": 4, "kernel_size": (3, 2), "stride": 2},
             ("Conv2D", 4, (3, 2), 2), image, kernel),
+        "Conv1d": ({"in_channels": 3, "out_channels": 4, "kernel_size": 3, "dilation": 2},
+            ("Conv1D", 4, 3, 1, "valid", "channels_last", 2), [(2, 3, 7)], kernel),
         "ConvTranspose2d": (
             {"in_channels": 3, "out_channels": 4, "kernel_size": (3, 3), "stride": 2},
             ("Conv2DTranspose", 4, (3, 3), 2), image, kernel),
         "MaxPool2d": (
             {"kernel_size": (2, 3), "stride": 2}, ("MaxPooling2D", (2, 3), 2), image, none),
         "AvgPool2d": ({"kernel_size": (2, 3)}, ("AveragePooling2D", (2, 3)), image, none),
+        "AdaptiveAvgPool2d": ({"output_size": 1},
+            ("GlobalAveragePooling2D", "channels_last", True), image, none),
+        "ZeroPad2d": (
+            {"padding": (1, 2, 0, 3)}, ("ZeroPadding2D", ((0, 3), (1, 2))), image, none),
         "Flatten": ({}, ("Flatten",), [(2, 3, 4)], none),
         "ReLU": ({}, ("ReLU",), [(3, 4)], none),
         "Tanh": ({}, ("Activation", "tanh"), [(3, 4)], none),
         "Sigmoid": ({}, ("Activation", "sigmoid"), [(3, 4)], none),
         "GELU": ({}, ("Activation", keras_gelu), [(3, 4)], none),
+        "LeakyReLU": ({"negative_slope": 0.25}, ("LeakyReLU", 0.25), [(3, 4)], none),
+        "ELU": ({"alpha": 0.5}, ("ELU", 0.5), [(3, 4)], none),
+        "SiLU": ({}, ("Activation", "silu"), [(3, 4)], none),
+        "Softplus": ({}, ("Activation", "softplus"), [(3, 4)], none),
         "Softmax": ({"axis": 1}, ("Softmax", 1), [(3, 4, 2)], none),
         "Dropout": ({}, ("Dropout", 0.0), [(3, 4)], none),
         "LayerNorm": ({"normalized_shape": 5}, ("LayerNormalization", -1, 1e-5), [(2, 3, 5)], norm),
+        "GroupNorm": ({"num_groups": 2, "num_channels": 4},
+            ("GroupNormalization", 2, -1, 1e-5), [(2, 4, 3, 5)], norm),
         # Keras' running variance is the biased one, PyTorch's and ours the unbiased: not compared.
         "BatchNorm1d": (
             {"num_features": 3, "eps": 1e-3}, ("BatchNormalization", -1, 0.9, 1e-3),
@@ -480,10 +557,10 @@ def test_values_and_gradients_are_keras(tf, torch, name, dtype):
     arrays = numbers(inputs, dtype)
     xs = [Parameter(a) if a.dtype == dtype else a for a in arrays]
     values = flat(forward(name, ours, xs[0], xs[1:]))
-    image = len(arrays[0].shape) == 4
+    channels = len(arrays[0].shape) == 4 or name == "Conv1d"
 
     def turned(a, back=False):  # channels last
-        return a.transpose((0, 3, 1, 2) if back else (0, 2, 3, 1)) if image else a
+        return np.moveaxis(a, *((-1, 1) if back else (1, -1))) if channels else a
 
     variables = [tf.Variable(turned(a)) for a in arrays]
 
@@ -513,7 +590,7 @@ def test_values_and_gradients_are_keras(tf, torch, name, dtype):
     sum((np.sum(v * g) for v, g in zip(values, gradients, strict=True)), start=0.0).backward()
     for i, (v, r) in enumerate(zip(values, results, strict=True)):
         mine = v.data[0] if named and i else v.data
-        result = turned(r.numpy(), back=True) if r.ndim == 4 else r.numpy()
+        result = turned(r.numpy(), back=True)
         close(f"value {i}", mine, result, dtype)
     for x, g in zip([x for x in xs if isinstance(x, Tensor)], theirs, strict=False):
         close("gradient by input", x.grad, turned(to_numpy(g), back=True), dtype)
@@ -680,13 +757,15 @@ def test_dropout_can_be_copied():
 BIG = {
     "Linear": {"in_features": 16, "out_features": 3000},
     "Conv2d": {"in_channels": 3, "out_channels": 1000, "kernel_size": (3, 5)},
+    "Conv1d": {"in_channels": 6, "out_channels": 1000, "kernel_size": 5, "groups": 2},
     "ConvTranspose2d": {"in_channels": 1000, "out_channels": 3, "kernel_size": (3, 5)},
     "Embedding": {"num_embeddings": 1000, "embedding_dim": 50},
     "RNN": {"input_size": 20, "hidden_size": 150, "num_layers": 2},
-    "LSTM": {"input_size": 20, "hidden_size": 80},
+    "LSTM": {"input_size": 20, "hidden_size": 80, "bidirectional": True},
     "GRU": {"input_size": 20, "hidden_size": 80},
     "MultiHeadAttention": {"embed_dim": 128, "num_heads": 2},
     "LayerNorm": {"normalized_shape": 4},
+    "GroupNorm": {"num_groups": 2, "num_channels": 4},
     "BatchNorm1d": {"num_features": 4},
     "BatchNorm2d": {"num_features": 4},
 }
@@ -916,6 +995,25 @@ class NoModule:
         (lambda: nn.Linear(2, 2.0), ValueError, "out_features must be a whole number ≥ 1, got 2.0"),
         (lambda: nn.Conv2d(1, 1, 0), ValueError, "kernel_size must be one or two whole numbers"),
         (lambda: nn.Conv2d(0, 1, 1), ValueError, "in_channels must be a whole number ≥ 1, got 0"),
+        (lambda: nn.Conv2d(4, 6, 1, groups=3), ValueError, "groups must divide in_channels=4 and"),
+        (lambda: nn.Conv2d(4, 6, 1, groups=4), ValueError, "and out_channels=6, got 4"),
+        (lambda: nn.Conv1d(1, 1, (2, 2)), ValueError, "kernel_size must be one or two whole"),
+        (
+            lambda: nn.Conv1d(1, 1, 2)(np.ones((1, 1, 2, 2))),
+            ValueError,
+            r"x must have shape \(batch, channels, time\), got \(1, 1, 2, 2\)",
+        ),
+        (lambda: nn.GroupNorm(3, 4), ValueError, "num_groups must divide 4 channels, got 3"),
+        (
+            lambda: nn.GroupNorm(2, 4)(np.ones((2, 3, 4))),
+            ValueError,
+            r"x must have shape \(batch, 4, …\), got \(2, 3, 4\)",
+        ),
+        (
+            lambda: nn.AdaptiveAvgPool2d(2)(np.ones((1, 1, 2, 2))),
+            ValueError,
+            "output_size must be 1, got 2; use AvgPool2d",
+        ),
         (lambda: nn.ConvTranspose2d(1, -1, 1), ValueError, "out_channels must be a whole number"),
         (lambda: nn.Embedding(3, "2"), ValueError, "embedding_dim must be .* got '2'"),
         (lambda: nn.LayerNorm((2, 3)), ValueError, r"normalized_shape must be .* got \(2, 3\)"),
@@ -944,6 +1042,11 @@ class NoModule:
         (lambda: nn.Embedding(3, 2)(np.array([3])), ValueError, "indices must lie in 0 … 2"),
         (lambda: nn.Embedding(3, 2)(np.ones(1)), TypeError, "must be an array of whole numbers"),
         (lambda: nn.GRU(2, 3)(np.ones((4, 2))), ValueError, r"x must have shape \(batch, time, in"),
+        (
+            lambda: nn.RNN(2, 3, bidirectional=True)(np.ones((4, 5, 2)), np.ones((1, 4, 3))),
+            ValueError,
+            r"the first state must have shape \(2, 4, 3\), got \(1, 4, 3\)",
+        ),
         (
             lambda: nn.GRU(2, 3)(np.ones((4, 5, 2)), np.ones((1, 2, 3))),
             ValueError,
