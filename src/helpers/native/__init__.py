@@ -1,0 +1,1 @@
+"""Layers of each framework that its own lack for computing what another framework's do."""
