@@ -1,7 +1,8 @@
 """Directives for what is collected from all chapters; see tools.contents.
 
 ``{chapters} foundations`` lists a part's chapters with a line and a time each;
-``{all-claims}``, ``{untested-claims}`` and ``{key-terms}`` make their pages.
+``{all-claims}``, ``{all-differences}``, ``{untested-claims}`` and ``{key-terms}`` make their
+pages.
 """
 
 import sys
@@ -13,11 +14,18 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tools.contents import glossary, list_of_chapters, list_of_untested, table_of_claims
+from tools.contents import (
+    glossary,
+    list_of_chapters,
+    list_of_untested,
+    table_of_claims,
+    table_of_differences,
+)
 
 PAGES = {
     "chapters": list_of_chapters,
     "all-claims": table_of_claims,
+    "all-differences": table_of_differences,
     "untested-claims": list_of_untested,
     "key-terms": glossary,
 }

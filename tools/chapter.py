@@ -57,6 +57,7 @@ def write(source: Path) -> str | None:
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(source.parent)}},
         on_cell_execute=started,
         on_cell_executed=executed,

@@ -13,9 +13,13 @@ import nbformat
 import yaml
 
 from _ext.claims import VERDICTS
+from tools.needs import WAYS
 from tools.twins import ROOT
 
 CLAIM = re.compile(r"^:::\{claim\} (\S+)\n:verdict: (\w+)\n(.*?)\n:::", re.M | re.S)
+DIFFERENCE = re.compile(r"^\(rosetta-([\w-]+)\)=\n### (.+)\n\n((?:[-  ].+\n?)+)", re.M)
+WAY = re.compile(r"^- \*\*([^*]+)\*\*: (.+(?:\n  .+)*)", re.M)
+MEASURED = re.compile(r"^rosetta-([\w-]+)\n((?:  .+\n?)+)", re.M)
 TERM = re.compile(r"^- \*\*(.+?)\*\* \(([^)]*)\): (.+)$", re.M)
 
 
@@ -35,6 +39,15 @@ class Term(NamedTuple):
     definition: str
 
 
+class Difference(NamedTuple):
+    """A row of the pages ``frameworks/rosetta-…``: what is said, and what its cell measured."""
+
+    id: str
+    title: str
+    ways: dict[str, str]  # NumPy, TensorFlow, PyTorch, and what makes them agree
+    measured: dict[str, str]  # what ``rosetta.row`` printed, by its first words
+
+
 class Chapter(NamedTuple):
     """A chapter by its document name, such as ``chapters/foundations/tensors``."""
 
@@ -44,6 +57,7 @@ class Chapter(NamedTuple):
     seconds: float
     claims: list[Claim]
     terms: list[Term]
+    differences: list[Difference]
 
     @property
     def part(self) -> str:
@@ -80,7 +94,30 @@ def _chapter(document: str, path: Path, changed: int) -> Chapter:
         notebook.metadata.get("book", {}).get("seconds", 0),
         [Claim(i, verdict, " ".join(s.split())) for i, verdict, s in CLAIM.findall(text)],
         [Term(*found) for found in TERM.findall(text.partition("\n## Key terms")[2])],
+        _differences(notebook, text),
     )
+
+
+def _differences(notebook: nbformat.NotebookNode, text: str) -> list[Difference]:
+    printed = "".join(
+        output.text
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream"
+    )
+    measured = {
+        name: dict(line.strip().split(": ", 1) for line in lines.splitlines())
+        for name, lines in MEASURED.findall(printed)
+    }
+    return [
+        Difference(
+            name,
+            title,
+            {way: " ".join(words.split()) for way, words in WAY.findall(bullets)},
+            measured.get(name, {}),
+        )
+        for name, title, bullets in DIFFERENCE.findall(text)
+    ]
 
 
 def untested() -> dict[str, list[str]]:
@@ -109,6 +146,20 @@ def table_of_claims(_: str) -> str:
         for claim in c.claims
     ]
     return "\n".join(["| id | verdict | claim | chapter |", "|---|---|---|---|", *rows])
+
+
+def table_of_differences(_: str) -> str:
+    """Return all differences between the frameworks, each with what its cell measured."""
+    lines = ["| difference | TensorFlow | PyTorch | to agree |", "|---|---|---|---|"]
+    for c in chapters():
+        for d in c.differences:
+            answers = " / ".join(d.measured[way] for way in WAYS if way in d.measured)
+            before = d.measured.get("before") or (answers if len(answers) <= 40 else "unlike")
+            sizes = " → ".join(filter(None, (before, d.measured.get("after"))))
+            head = f"{{ref}}`rosetta-{d.id}` *{c.title.removeprefix('Rosetta: ')}*: {sizes}"
+            cells = [head, *(d.ways.get(k, "") for k in ("TensorFlow", "PyTorch", "To agree"))]
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines)
 
 
 def list_of_untested(_: str) -> str:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import nbformat
@@ -21,7 +22,7 @@ from pybtex.plugin import find_plugin
 from pybtex.richtext import Text
 
 from _ext.claims import VERDICTS
-from tools.contents import documents
+from tools.contents import documents, table_of_differences
 
 FENCE = re.compile(r"^( *)(`{3,}|:{3,}|~{3,})(?:\{([\w:-]+)\} *(.*)|[^`{]*)$")
 OPTION = re.compile(r"^:([\w-]+):(?: (.*))?$")
@@ -105,6 +106,20 @@ class Book:
     def repository(self) -> str:
         return self.config["repository"]["url"]
 
+    @cached_property
+    def references(self) -> dict[str, str]:
+        """The works of the bibliography in its order, each as a line of a list."""
+        style = find_plugin("pybtex.style.formatting", "plain")()
+        plain = find_plugin("pybtex.backends", "text")()
+        lines = {}
+        for entry in style.format_bibliography(self.works, sorted(self.works.entries)):
+            work = self.works.entries[entry.key]
+            text, address = entry.text.render(plain), address_of(work)
+            doi = work.fields.get("doi", "")
+            text = text.removesuffix(".").removesuffix(f"doi:{doi}").rstrip(" ,.") + "."
+            lines[entry.key] = f"- {text} {f'<{address}>' if address else ''}".rstrip()
+        return lines
+
     def page(self, path: str) -> str:
         """Return the address of a page on the site, or of another file in the repository."""
         if path.endswith(".md") and (site := self.config["html"].get("baseurl")):
@@ -174,6 +189,8 @@ class Plain:
             sign, meaning = VERDICTS[options["verdict"]]
             title = f"Claim {argument}: {sign} {options['verdict']} — {meaning}"
             return quotation(title, content)
+        if name == "all-differences":
+            return self.text(table_of_differences(""))
         if name in ("figure", "image"):
             shown = self.picture(argument, options.get("alt", ""))
             if name == "image":
@@ -256,7 +273,9 @@ class Plain:
 
     def target(self, target: str) -> str:
         """Return where a link leads: to a reader notebook of this set, or to the repository."""
-        if re.match(r"[a-z]+:|#", target):
+        if target.startswith("#"):  # a label, which only the site has
+            return self.book.page(f"chapters/{self.chapter}.md") + target
+        if re.match(r"[a-z]+:", target):
             return target
         path = self.resolve(target.partition("#")[0])
         chapter = str(Path(path).with_suffix("")).removeprefix("chapters/")
@@ -299,16 +318,7 @@ class Plain:
 
     def works(self) -> str:
         """Return the works that were cited, as a list; empty without any."""
-        style = find_plugin("pybtex.style.formatting", "plain")()
-        lines = []
-        for entry in style.format_bibliography(self.book.works, sorted(self.cited)):
-            text, address = (
-                entry.text.render_as("text"),
-                address_of(self.book.works.entries[entry.key]),
-            )
-            doi = self.book.works.entries[entry.key].fields.get("doi", "")
-            text = text.removesuffix(".").removesuffix(f"doi:{doi}").rstrip(" ,.") + "."
-            lines.append(f"- {text} {f'<{address}>' if address else ''}".rstrip())
+        lines = [line for key, line in self.book.references.items() if key in self.cited]
         return "**Works cited**\n\n" + "\n".join(lines) if lines else ""
 
 

@@ -1,5 +1,6 @@
 """How pages are found and passed on: search, glossary, claims, addresses, previews, sub-paths."""
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from itertools import zip_longest
@@ -236,3 +237,23 @@ def test_a_chapter_says_when_and_with_what_it_was_run(page: Page) -> None:
     line = page.locator(".run-info").inner_text()
     for word in ("s after the imports", "x86_64", "NumPy 2", "TensorFlow 2", "PyTorch 2"):
         assert word in line
+
+
+def test_differences_are_chosen_by_topic_and_words(page: Page) -> None:
+    rows = {c.title.removeprefix("Rosetta: "): c.differences for c in chapters()}
+    everything = sum(map(len, rows.values()))
+    page.goto("chapters/frameworks/rosetta.html")
+    shown, table = (
+        page.locator(".all-differences tbody tr:visible"),
+        page.locator(".all-differences"),
+    )
+    expect(shown).to_have_count(everything)
+    page.get_by_label("Topic").select_option("losses")
+    expect(shown).to_have_count(len(rows["losses"]))
+    expect(table.locator("output")).to_have_text(f"{len(rows['losses'])} of {everything}")
+    page.get_by_label("Topic").select_option("all")
+    page.get_by_label("Words").fill("torch.optim.adam EPSILON")  # of either framework, in any case
+    assert 0 < shown.count() < 20
+    shown.get_by_text("Adam: where ε stands").click()
+    expect(page).to_have_url(re.compile(r"rosetta-optimizers\.html#rosetta-adam-epsilon$"))
+    expect(page.get_by_role("heading", name="Adam: where ε stands")).to_be_in_viewport()
