@@ -15,15 +15,13 @@ from helpers.layouts import (
     Array,
     Arrays,
     ConversionError,
-    assign,
-    cast,
     framework,
     is_a,
+    kind,
     read,
     write,
 )
 from helpers.model_readers import from_keras, keras_layers
-from helpers.nn import Linear
 from helpers.pairing import pairs, transfer
 from helpers.parity import to_numpy
 from helpers.torch_readers import from_torch
@@ -173,10 +171,8 @@ def get_dense(layer: Any) -> tuple[np.ndarray, np.ndarray | None]:
         TypeError: the layer is neither.
         ValueError: a Keras layer without weights yet.
     """
-    weight, bias = _variables(layer)
-    w = to_numpy(weight)
-    w = w.T if _is_linear(layer) else w
-    return w.copy(), None if bias is None else to_numpy(bias).copy()
+    arrays = read(_dense(layer))
+    return arrays["weight"].T.copy(), arrays.get("bias")
 
 
 def set_dense(layer: Any, weight: np.ndarray, bias: np.ndarray | None = None) -> None:
@@ -194,39 +190,21 @@ def set_dense(layer: Any, weight: np.ndarray, bias: np.ndarray | None = None) ->
             superfluous, or a weight is not finite; the layer keeps what it
             had.
     """
-    own_weight, own_bias = _variables(layer)
-    torch_layout = _is_linear(layer)
-    w = np.asarray(weight)
-    shape = tuple(own_weight.shape)[::-1] if torch_layout else tuple(own_weight.shape)
-    if w.shape != shape:
+    own, w = read(_dense(layer)), np.asarray(weight)
+    if w.shape != (shape := own["weight"].shape[::-1]):
         raise ValueError(f"weight must have shape (in, out) = {shape}, got {w.shape}")
-    if (bias is None) != (own_bias is None):
+    if (bias is None) != ("bias" not in own):
         raise ValueError(
-            f"bias must {'not ' if own_bias is None else ''}be given: the layer has "
-            f"{'none' if own_bias is None else 'one'}"
+            f"bias must {'' if 'bias' in own else 'not '}be given: the layer has "
+            f"{'one' if 'bias' in own else 'none'}"
         )
-    pairs = [(own_weight, cast("weight", w.T if torch_layout else w, own_weight))]
-    if own_bias is not None:
-        b = np.asarray(bias)
-        if b.shape != tuple(own_bias.shape):
-            raise ValueError(f"bias must have shape {tuple(own_bias.shape)}, got {b.shape}")
-        pairs.append((own_bias, cast("bias", b, own_bias)))
-    for variable, value in pairs:
-        assign(variable, value)
+    write(layer, {"weight": w.T} | ({} if bias is None else {"bias": np.asarray(bias)}))
 
 
-def _variables(layer: Any) -> tuple[Any, Any]:
-    if _is_linear(layer):
-        return layer.weight, layer.bias
-    if is_a(layer, "keras", "Dense"):
-        if not layer.built:
-            raise ValueError(f"layer {layer.name!r} has no weights yet; call layer.build(shape)")
-        return layer.kernel, layer.bias
-    raise TypeError(
-        "layer must be a keras.layers.Dense, a torch.nn.Linear or a helpers.nn.Linear, got "
-        f"{type(layer).__name__}"
-    )
-
-
-def _is_linear(layer: Any) -> bool:
-    return isinstance(layer, Linear) or is_a(layer, "torch", "Linear")
+def _dense(layer: Any) -> Any:
+    if kind(layer) != "dense":
+        raise TypeError(
+            "layer must be a keras.layers.Dense, a torch.nn.Linear or a helpers.nn.Linear, got "
+            f"{type(layer).__name__}"
+        )
+    return layer

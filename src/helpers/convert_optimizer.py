@@ -18,7 +18,7 @@ from helpers.optimizer_rules import (
     read_optimizer,
     velocity_scale,
 )
-from helpers.pairing import transfer
+from helpers.pairing import package_of, transfer
 
 
 def convert_optimizer(optimizer: Any, source: Any, target: Any) -> Any:
@@ -47,7 +47,7 @@ def convert_optimizer(optimizer: Any, source: Any, target: Any) -> Any:
         ConversionError: no optimiser of target's framework makes the same steps; the message
             says why, and what works.
     """
-    rule = read_optimizer(optimizer, _package(source), _variables(source))
+    rule = read_optimizer(optimizer, package_of(source), _variables(source))
     seen: set[int] = set()
     written: dict[int, dict[str, Any]] = {}
 
@@ -72,12 +72,8 @@ def convert_optimizer(optimizer: Any, source: Any, target: Any) -> Any:
         start = rule.options.get("initial_accumulator_value", 0.0) if slot == "sum" else 0.0
         move(slot, lambda own, shape, s=slot, c=start: own.get(s, np.full(shape, c)))
     parameters = _trained(written, target)
-    make = {"torch": _to_torch, "keras": _to_keras, "numpy": _to_engine}[_package(target)]
+    make = {"torch": _to_torch, "keras": _to_keras, "numpy": _to_engine}[package_of(target)]
     return make(rule, parameters, [written[id(p)] for p in parameters])
-
-
-def _package(model: Any) -> str:
-    return _package(model[0]) if isinstance(model, list | tuple) and model else framework(model)
 
 
 def _variables(model: Any) -> list[Any]:
@@ -104,7 +100,7 @@ def _trained(written: dict[int, dict[str, Any]], target: Any) -> list[Any]:
             )
         if share.all():
             train.add(key)
-    keras = _package(target) == "keras"
+    keras = package_of(target) == "keras"
     if keras and (left := [v.path for v in own if id(v) not in train]):
         raise ConversionError(
             f"{left[0]} is trainable, and its counterpart is not trained; set trainable = False on "

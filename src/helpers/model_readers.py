@@ -106,9 +106,7 @@ def _with_transposes(steps: list[Step]) -> Iterator[Step]:
             if (step.op in FIRST and not first) or (step.op in LAST and first):
                 first = not first
                 yield turn
-            elif (
-                step.op in ("batch_norm", "group_norm", "pool", "global_pool", "pad") and not first
-            ):
+            elif step.op in EITHER and not first:
                 yield from (turn, step)
                 if step.op != "global_pool":
                     yield turn
@@ -122,23 +120,23 @@ def _with_transposes(steps: list[Step]) -> Iterator[Step]:
 
 def _keras_steps(layer: Any, shape: tuple[Any, ...]) -> Iterator[Step]:
     _check_keras(layer)
-    name = type(layer).__name__
-    what = kind(layer)
+    name, what = type(layer).__name__, kind(layer) or ""
     known = type(layer).__module__.startswith("keras.") or name == "UnbiasedBatchNormalization"
+    handle: Callable[..., Any] | None = None
     if name in ("Dropout", "Flatten", "Activation", "LeakyReLU", "ReLU", "ELU", "Softmax"):
-        handle: Callable[..., Any] | None = _keras_simple
+        handle = _keras_simple
     elif name.startswith(("ZeroPadding", "Cropping")):
         handle = _keras_pad
     elif "Pooling" in name:
         handle = _keras_pool
-    else:
-        handle = {"conv": _keras_conv, "norm": _keras_norm}.get(
-            "conv" if what and what.startswith("conv") else "norm" if "Norm" in name else ""
-        )
-        if what in RECURRENT:
-            handle = _keras_recurrent
-        elif what in ("dense", "embedding"):
-            handle = _keras_dense if what == "dense" else _keras_embedding
+    elif what.startswith("conv"):
+        handle = _keras_conv
+    elif "Norm" in name:
+        handle = _keras_norm
+    elif what in RECURRENT:
+        handle = _keras_recurrent
+    elif what in ("dense", "embedding"):
+        handle = _keras_dense if what == "dense" else _keras_embedding
     if handle is None or not known or name.endswith("3D"):
         raise fail(
             layer,

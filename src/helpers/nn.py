@@ -88,6 +88,11 @@ class ZeroPad2d(_Function):
 
     @staticmethod
     def function(x: Any, padding: int | tuple[int, int, int, int]) -> Any:
+        if np.shape(padding) not in ((), (4,)) or np.min(padding) < 0:
+            raise ValueError(
+                "padding must be a number from 0 or four, (left, right, top, bottom), got "
+                f"{padding!r}"
+            )
         left, right, top, bottom = np.broadcast_to(padding, 4).tolist()
         return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
 

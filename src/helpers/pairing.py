@@ -216,7 +216,7 @@ def _settings(layer: Any) -> dict[str, Any]:
 
 def _orders(source: Any, target: Any) -> dict[int, Array]:
     """Return, by id of Keras' layers, where in their last axis PyTorch's features lie."""
-    models = [m for m in (source, target) if _package(m) == "keras"]
+    models = [m for m in (source, target) if package_of(m) == "keras"]
     if len(models) != 1:
         return {}
     orders: dict[int, Array] = {}
@@ -242,8 +242,9 @@ def _orders(source: Any, target: Any) -> dict[int, Array]:
     return orders
 
 
-def _package(model: Any) -> str:
-    return _package(model[0]) if isinstance(model, list | tuple) and model else framework(model)
+def package_of(model: Any) -> str:
+    """Return the ``framework`` of a layer, a model, or a list of them."""
+    return package_of(model[0]) if isinstance(model, list | tuple) and model else framework(model)
 
 
 def _flattened(layer: Any) -> tuple[int, ...]:

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from helpers.layouts import framework, is_a, kind
+from helpers.layouts import RECURRENT, framework, is_a, kind
 from helpers.model_readers import ACTIVATIONS, Step, activation, fail
 
-NATIVE = ("Recurrent", "Transpose", "BiasedBatchNorm1d", "BiasedBatchNorm2d")
 NAMES = {name: ours for ours, name in ACTIVATIONS.items()}
 
 
@@ -35,7 +34,7 @@ def _steps(layer: Any) -> Iterator[Step]:
     known = home.startswith("torch.") or home.startswith("helpers.")
     if known and name == "Identity":
         return
-    if known and name in RECURRENTS:
+    if known and what in RECURRENT:
         raise fail(
             layer,
             "it returns its outputs and its last states, which no layer after it takes",
@@ -211,7 +210,6 @@ def _recurrent(layer: Any, what: Any) -> Step:
     return Step(what, layer, options | {"activation": getattr(inner, "nonlinearity", "tanh")})
 
 
-RECURRENTS = ("RNN", "LSTM", "GRU")
 HANDLERS = {
     "Linear": _dense, "Embedding": _embedding, "LayerNorm": _norm, "GroupNorm": _norm,
     "Conv1d": _conv, "Conv2d": _conv, "ConvTranspose1d": _conv, "ConvTranspose2d": _conv,

@@ -211,7 +211,7 @@ def test_another_shape_of_the_weight_is_refused(dense, shape):
 
 @pytest.mark.parametrize("shape", [(3,), (1, 2), (2, 1), (1,), ()])
 def test_another_shape_of_the_bias_is_refused(dense, shape):
-    expected = re.escape(f"bias must have shape (2,), got {shape}")
+    expected = r"bias of .* must have shape \(2,\), got " + re.escape(str(shape))
     refused(dense(3, 2), np.ones((3, 2)), np.ones(shape), expected)
 
 

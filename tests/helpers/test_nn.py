@@ -1014,6 +1014,16 @@ class NoModule:
             ValueError,
             "output_size must be 1, got 2; use AvgPool2d",
         ),
+        (
+            lambda: nn.ZeroPad2d((1, 2))(np.ones((1, 1, 2, 2))),
+            ValueError,
+            r"padding must be a number from 0 or four, .* got \(1, 2\)",
+        ),
+        (
+            lambda: nn.ZeroPad2d(-1)(np.ones((1, 1, 2, 2))),
+            ValueError,
+            "padding must be a number from 0 or four, .* got -1",
+        ),
         (lambda: nn.ConvTranspose2d(1, -1, 1), ValueError, "out_channels must be a whole number"),
         (lambda: nn.Embedding(3, "2"), ValueError, "embedding_dim must be .* got '2'"),
         (lambda: nn.LayerNorm((2, 3)), ValueError, r"normalized_shape must be .* got \(2, 3\)"),
