@@ -55,6 +55,43 @@ def test_anything_else_differs(stored: str, fresh: str) -> None:
     assert printed(fresh) != printed(stored)
 
 
+@pytest.mark.parametrize(
+    ("stored", "fresh"),
+    [
+        ("0.78 ± 0.08", "0.81 ± 0.08"),  # a unit and a quarter of the spread
+        ("0.78 ± 0.08", "0.78 ± 0.11"),
+        ("  9.9 ± 0.4", " 10.0 ± 0.5"),
+        ("84 ± 8", "87 ± 10"),
+        ("-84.3 ± 2.4", "-83.7 ± 2.1"),
+        ("1.5e-03 ± 4e-04", "1.7e-03 ± 4e-04"),
+        ("0.78 ± 0.00 of 5", "0.79 ± 0.01 of 5"),
+    ],
+)
+def test_a_mean_may_move_by_a_quarter_of_its_spread(stored: str, fresh: str) -> None:
+    assert printed(stored) == printed(fresh)
+    assert printed(fresh) == printed(stored)
+
+
+@pytest.mark.parametrize(
+    ("stored", "fresh"),
+    [
+        ("0.78 ± 0.08", "0.82 ± 0.08"),
+        ("0.78 ± 0.08", "0.78 ± 0.13"),
+        ("0.78 ± 0.00", "0.80 ± 0.00"),
+        ("0.78 ± nan", "0.78 ± 0.10"),
+        ("84 ± 8", "88 ± 8"),
+        ("0.5 ± 0.1 of 5", "0.5 ± 0.1 of 6"),
+        ("0.5 ± 0.1", "0.5 + 0.1"),
+        ("0.5 ± 0.1", "0.5 ± 0.1 ± 0.1"),
+        ("0.78 ± 0.08 at 0.1", "0.78 ± 0.08 at 0.3"),
+        ("0.78 and 0.08", "0.81 and 0.08"),
+    ],
+)
+def test_but_no_further(stored: str, fresh: str) -> None:
+    assert printed(stored) != printed(fresh)
+    assert printed(fresh) != printed(stored)
+
+
 def test_a_tag_widens_it_relatively() -> None:
     assert printed("150.00", 1e-2) == printed("151.00", 1e-2)
     assert printed("150.00", 1e-2) != printed("152.00", 1e-2)
