@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 BOOK := $(BIN)/jupyter-book build -W -n --keep-going --all .
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check serve chapter bench pdf clean clean-venv environment
+.PHONY: help book test portable check serve chapter bench pdf clean clean-venv environment
 
 help: ## show these lines
 	@grep -E '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ book: environment ## build the site to _build/html
 
 test: environment ## run all tests: package, notebooks, site
 	$(BIN)/python -m pytest --nbval --numprocesses auto --dist loadscope
+
+portable: environment ## run notebooks and package under other kernels: C=part/slug LEG=oldest
+	@$(BIN)/python -m tools.portable $(C) $(if $(LEG),--leg $(LEG))
 
 check: environment ## run what takes seconds: lint, twins, links, structure
 	$(BIN)/ruff check .

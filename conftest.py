@@ -1,8 +1,9 @@
-"""Give nbval numbers that compare as numbers, and quiet, single-threaded kernels."""
+"""Give nbval numbers that compare as numbers, and kernels with one thread; advise on failures."""
 
 import os
 from pathlib import Path
 
+import pytest
 from ipykernel.kernelspec import RESOURCES
 from jupyter_client.kernelspec import KernelSpec
 from nbval.kernel import NbvalKernelspecManager
@@ -12,7 +13,8 @@ from tools.comparison import sanitize
 from tools.kernels import FORGE
 from tools.twins import KERNEL_ENVIRONMENT
 
-os.environ.update(KERNEL_ENVIRONMENT)
+if "PORTABLE" not in os.environ:  # else a leg of tools.portable has set what it wants
+    os.environ.update(KERNEL_ENVIRONMENT)
 IPyNbCell.sanitize = sanitize
 
 
@@ -25,6 +27,16 @@ def pytest_configure() -> None:
         return KernelSpec(resource_dir=RESOURCES, argv=FORGE.command(), language="python")
 
     NbvalKernelspecManager.get_kernel_spec = get_kernel_spec
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line what to do about failures."""
+    stats = terminalreporter.stats
+    failed = [report.nodeid for kind in ("failed", "error") for report in stats.get(kind, [])]
+    if failed and "PORTABLE" not in os.environ:
+        from tools.next_step import next_step
+
+        terminalreporter.write_line(next_step(failed))
 
 
 def pytest_unconfigure() -> None:

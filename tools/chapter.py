@@ -1,5 +1,7 @@
 """Write a chapter's notebook anew from its text source, executed.
 
+Before it is written it has to pass under the oldest kernels of the libraries as well.
+
 Usage: python -m tools.chapter networks/backpropagation [more …]
 """
 
@@ -12,8 +14,10 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+from numpy._core._multiarray_umath import __cpu_features__ as features
 
 from helpers import versions
+from tools import portable
 from tools.twins import CHAPTERS, KERNEL_ENVIRONMENT, read_source, sources
 
 
@@ -84,8 +88,10 @@ def write(source: Path) -> str | None:
         "versions": versions(),
     }
     nbformat.validate(notebook)
-    text = nbformat.writes(notebook, version=4)
-    source.with_suffix(".ipynb").write_text(text + "\n", encoding="utf-8")
+    text = nbformat.writes(notebook, version=4) + "\n"
+    if fault := portable.fault(shown.with_suffix(".ipynb"), text):
+        return f"{fault}\nMend it in the .md and run make chapter again; the .ipynb is as it was."
+    source.with_suffix(".ipynb").write_text(text, encoding="utf-8")
     slowest = sorted(range(1, len(seconds)), key=seconds.__getitem__, reverse=True)[:3]
     print(
         f"{shown.with_suffix('.ipynb')}: {work:.1f} s, and {sum(seconds[:1]):.1f} s of imports; "
@@ -95,9 +101,13 @@ def write(source: Path) -> str | None:
 
 
 def hardware() -> str:
-    """Describe this machine without naming it."""
+    """Describe this machine without naming it: its cores, and the level of its instructions."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"one thread of a {cores}-core {platform.machine()} CPU"
+    kind = platform.machine()
+    if kind == "x86_64":  # x86-64-v3 has AVX2, v4 AVX-512
+        levels = {"X86_V3": 3, "AVX2": 3, "X86_V4": 4, "AVX512_SKX": 4}
+        kind = f"x86-64-v{max((n for f, n in levels.items() if features.get(f)), default=2)}"
+    return f"one thread of a {cores}-core {kind} CPU"
 
 
 if __name__ == "__main__":
