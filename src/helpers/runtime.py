@@ -1,6 +1,7 @@
 """The run itself: quiet frameworks, seeds, the device, the scale, versions."""
 
 import ctypes
+import importlib.abc
 import importlib.util
 import os
 import sys
@@ -39,6 +40,28 @@ def quiet() -> None:
         )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+class _TritonFirst(importlib.abc.MetaPathFinder):
+    """Finds nothing, but imports Triton when TensorFlow is asked for."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "tensorflow":
+            sys.meta_path.remove(self)
+            if _installed("triton"):
+                importlib.import_module("triton")
+
+
+def load_triton_first() -> None:
+    """See that Triton, where PyTorch has brought it, is loaded before TensorFlow.
+
+    Both carry an LLVM. TensorFlow's wheels from 2.20 on open theirs to the whole process, and a
+    Triton that is loaded later, as PyTorch does with the first optimiser, takes it for its own
+    and crashes Python (tensorflow/tensorflow, issue 124205). The other way round both work.
+    Nothing is imported before TensorFlow is.
+    """
+    if not any(isinstance(finder, _TritonFirst) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _TritonFirst())
 
 
 def keep_freed_memory() -> bool:

@@ -51,7 +51,7 @@ def python(code, **environment):
         env=clean | environment,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -378,3 +378,32 @@ def test_the_allocator_is_asked_where_there_is_one(monkeypatch):
     monkeypatch.delenv("HELPERS_MALLOC")
     monkeypatch.setattr(runtime.sys, "platform", "darwin")
     assert runtime.keep_freed_memory() is False
+
+
+# Triton before TensorFlow
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [(("triton", "tensorflow"), ["triton", "tensorflow"]), (("tensorflow",), ["tensorflow"])],
+)
+def test_triton_is_loaded_just_before_tensorflow(tmp_path, installed, expected):
+    for name in installed:
+        (tmp_path / f"{name}.py").write_text("import builtins; builtins.order.append(__name__)")
+    hide = "" if "triton" in installed else "sys.modules['triton'] = None; "
+    code = (
+        f"import builtins, json, sys; builtins.order = []; sys.path.insert(0, {str(tmp_path)!r})\n"
+        f"{hide}import helpers, numpy; first = list(order)\n"
+        "import tensorflow; json.dump([first, order], sys.stdout)"
+    )
+    assert python(code) == [[], expected]
+
+
+def test_an_optimiser_of_torch_is_made_after_tensorflow_was_imported(tf, torch):
+    """Where Triton is installed, as with PyTorch's default wheel on Linux, this used to crash."""
+    code = (
+        "import helpers, json, sys, tensorflow, torch\n"
+        "torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)\n"
+        "json.dump('torch._dynamo' in sys.modules, sys.stdout)"
+    )
+    assert python(code) is True
