@@ -26,7 +26,7 @@ def next_step(failed: Iterable[str]) -> str:
     moved = sorted(
         f"{name} {old} → {present.get(name, 'missing')}"
         for name, old in {item for book in books for item in book["versions"].items()}
-        if name != "python" and present.get(name) != old
+        if name != "python" and present.get(name, "").partition("+")[0] != old.partition("+")[0]
     )
     if moved:
         return (

@@ -94,6 +94,7 @@ def test_a_pair_opens_in_jupyterlab_whichever_twin_is_newer(tmp_path: Path) -> N
         opened = manager.get(f"{source.stem}.ipynb", type="notebook")["content"]
         assert [c.source for c in opened.cells] == [c.source for c in read_source(source).cells]
         assert any(c.outputs for c in code_cells(opened))
+    manager.notary.store.close()  # else Python 3.13 warns of it in another test
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
