@@ -162,7 +162,8 @@ def test_what_all_have_makes_the_same_steps(tf, torch, there, to, before):
 
 
 ONE_WAY = [
-    ("keras", "torch", "Adam", {"lr": 0.05, "weight_decay": 0.1}),
+    # Keras takes 1 − β₂ᵗ in float32, which is exact to 6e-8 / (1 − β₂): hence BETAS.
+    ("keras", "torch", "Adam", {"lr": 0.05, "betas": BETAS, "weight_decay": 0.1}),
     ("keras", "torch", "NAdam", {"lr": 0.05, "weight_decay": 0.1}),
     ("keras", "torch", "Adagrad", {"lr": 0.1, "eps": 1e-2, "initial_accumulator_value": 0.1}),
     ("keras", "numpy", "SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}),
@@ -171,7 +172,12 @@ ONE_WAY = [
     ("keras", "numpy", "NAdam", {"lr": 0.05, "weight_decay": 0.1}),
     ("torch", "numpy", "Adam", {"lr": 0.05, "weight_decay": 0.1}),
     ("torch", "numpy", "Adam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ("torch", "keras", "Adam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+    (
+        "torch",
+        "keras",
+        "Adam",
+        {"lr": 0.05, "betas": BETAS, "weight_decay": 0.1, "decoupled_weight_decay": True},
+    ),
     ("torch", "numpy", "NAdam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     ("torch", "numpy", "NAdam", {"lr": 0.05, "momentum_decay": 0.1}),
     ("torch", "numpy", "RMSprop", {"lr": 0.05, "eps": 1e-2, "momentum": 0.9, "centered": True}),
