@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ipykernel.kernelspec import RESOURCES
 from jupyter_client.kernelspec import KernelSpec
-from nbval.kernel import NbvalKernelspecManager
+from nbval.kernel import NbvalKernelspecManager, RunningKernel
 from nbval.plugin import IPyNbCell
 
 from tools.comparison import sanitize
@@ -16,6 +16,14 @@ from tools.twins import KERNEL_ENVIRONMENT
 if "PORTABLE" not in os.environ:  # else a leg of tools.portable has set what it wants
     os.environ.update(KERNEL_ENVIRONMENT)
 IPyNbCell.sanitize = sanitize
+# nbval gives a new kernel ten seconds to answer, and a cell's output five after its end. Machines
+# are busy.
+PATIENCE = 300
+await_reply = RunningKernel.await_reply
+RunningKernel.await_reply = lambda kernel, asked, timeout: await_reply(
+    kernel, asked, max(timeout, PATIENCE)
+)
+IPyNbCell.output_timeout = property(lambda _: PATIENCE, lambda *_: None)
 
 
 def pytest_configure() -> None:

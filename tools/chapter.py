@@ -57,7 +57,9 @@ def write(source: Path) -> str | None:
 
     client = NotebookClient(
         notebook,
-        timeout=600,
+        timeout=1800,
+        startup_timeout=600,
+        iopub_timeout=600,  # an output that is later than that is lost
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],
         record_timing=False,

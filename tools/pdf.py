@@ -30,7 +30,8 @@ COVER = """<!DOCTYPE html>
 <body class="book"><header class="three-ways"><p></p><p><span class="way-numpy">NumPy</span>
 <span class="way-tensorflow">TensorFlow</span> <span class="way-torch">PyTorch</span></p><p></p>
 </header><nav><h1>Contents</h1></nav><main class="bd-content"></main></body></html>"""
-SETTLED = "() => Promise.all([window.MathJax?.startup.promise, document.fonts.ready])"
+# Formulas are set, and then all fonts are here, also those that only the formulas ask for.
+SETTLED = "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
 NUMBERED = """(pages) => document.querySelectorAll("nav a, .to-solution a").forEach((link) => {
   link.dataset.page = 1 + pages[decodeURIComponent(link.hash.slice(1))];
 })"""
@@ -54,9 +55,13 @@ def main(arguments: list[str]) -> str | None:
 
 def print_book(chromium: str, book: Path, pdf: Path) -> None:
     """Print once to learn on which page everything is, and again with the numbers."""
-    with sync_playwright() as driver, driver.chromium.launch(executable_path=chromium) as browser:
+    patience = {"timeout": 600_000}  # milliseconds: a long book on a busy machine
+    with (
+        sync_playwright() as driver,
+        driver.chromium.launch(executable_path=chromium, **patience) as browser,
+    ):
         page = browser.new_page(color_scheme="light")
-        page.goto(book.resolve().as_uri())
+        page.goto(book.resolve().as_uri(), **patience)
         page.evaluate(SETTLED)
         page.pdf(path=pdf, **PAPER)
         found = PdfReader(pdf)

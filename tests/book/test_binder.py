@@ -21,6 +21,7 @@ from tools.twins import ROOT, tracked
 
 NEEDED = ["requirements.txt", "constraints.txt", "runtime.txt", "postBuild", "pyproject.toml"]
 PAGE = "start/reading-this-book.ipynb"
+PATIENCE = 300  # seconds after which something hangs, also beside other jobs
 
 
 def run(*command: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -112,21 +113,24 @@ def lab(branch: Path, tmp_path: Path) -> Iterator[str]:
             command, cwd=branch, env={**os.environ, **own}, stdout=log, stderr=log
         )
     try:
-        deadline = time.monotonic() + 60
-        while not (found := list((tmp_path / "RUNTIME_DIR").glob("jpserver-*.json"))):
+        deadline = time.monotonic() + PATIENCE
+        files = tmp_path / "RUNTIME_DIR"
+        # The file is there before its content is.
+        while not any(found := [p.read_text("utf-8") for p in files.glob("jpserver-*.json")]):
             assert server.poll() is None and time.monotonic() < deadline, log.name
             time.sleep(0.2)
-        yield f"http://127.0.0.1:{json.loads(found[0].read_text('utf-8'))['port']}"
+        yield f"http://127.0.0.1:{json.loads(found[0])['port']}"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(PATIENCE)
 
 
 def get(address: str) -> bytes:
     request = Request(address, headers={"Authorization": "token reader"})
-    for _ in range(50):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         try:
-            with urlopen(request, timeout=30) as answer:
+            with urlopen(request, timeout=PATIENCE) as answer:
                 assert answer.status == 200
                 return answer.read()
         except URLError as error:

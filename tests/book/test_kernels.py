@@ -13,6 +13,8 @@ from jupyter_client.manager import KernelManager
 
 from tools.kernels import FORGE, Forge
 
+PATIENCE = 300  # seconds after which something hangs, also beside other jobs
+
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/task").is_dir(), reason="kernels are forked on Linux alone"
 )
@@ -28,7 +30,7 @@ def kernel() -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
     manager.start_kernel(stderr=DEVNULL)
     client = manager.client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=PATIENCE)
     try:
         yield manager, client
     finally:
@@ -44,17 +46,16 @@ def said(client: BlockingKernelClient, code: str) -> str:
         content = message["content"]
         texts.append(content.get("text") or content.get("ename") or "")
 
-    client.execute_interactive(code, output_hook=hear, timeout=60)
+    client.execute_interactive(code, output_hook=hear, timeout=PATIENCE)
     return "".join(texts).strip()
 
 
 def ends(pid: int) -> bool:
-    """Tell whether a process is gone within some seconds."""
-    for _ in range(100):
-        if not Path(f"/proc/{pid}").exists():
-            return True
+    """Tell whether a process is gone before long."""
+    until = time.monotonic() + PATIENCE
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
         time.sleep(0.1)
-    return False
+    return not Path(f"/proc/{pid}").exists()
 
 
 def test_a_kernel_begins_with_the_frameworks_and_a_random_state_of_its_own() -> None:
@@ -76,10 +77,11 @@ def test_a_kernel_begins_with_the_frameworks_and_a_random_state_of_its_own() -> 
 def test_a_kernel_is_interrupted_and_ended() -> None:
     with kernel() as (manager, client):
         pid = int(said(client, "import os; print(os.getpid())"))
-        client.execute("import time; time.sleep(600)")
-        time.sleep(1)
+        client.execute("import time; print('begun', flush=True); time.sleep(600)")
+        while "begun" not in client.get_iopub_msg(timeout=PATIENCE)["content"].get("text", ""):
+            pass
         manager.interrupt_kernel()
-        assert client.get_shell_msg(timeout=60)["content"]["ename"] == "KeyboardInterrupt"
+        assert client.get_shell_msg(timeout=PATIENCE)["content"]["ename"] == "KeyboardInterrupt"
         assert said(client, "print('on')").endswith("on")
     assert ends(pid)
 
@@ -91,7 +93,7 @@ def test_a_kernel_ends_with_its_front_and_the_front_with_it() -> None:
         assert ends(pid)
     with kernel() as (manager, client):
         client.execute("import os; os._exit(7)")
-        assert manager.provisioner.process.wait(timeout=20) == 7
+        assert manager.provisioner.process.wait(timeout=PATIENCE) == 7
 
 
 def test_a_failing_import_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

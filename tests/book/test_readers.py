@@ -361,7 +361,8 @@ EXECUTE = """
 import sys, nbclient, nbformat
 path = sys.argv[1]
 notebook = nbformat.read(path, as_version=4)
-nbclient.NotebookClient(notebook, kernel_name="reader", timeout=300).execute()
+patience = {"timeout": 1800, "startup_timeout": 600, "iopub_timeout": 600}
+nbclient.NotebookClient(notebook, kernel_name="reader", **patience).execute()
 nbformat.write(notebook, path)
 """
 

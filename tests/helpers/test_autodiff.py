@@ -807,7 +807,7 @@ def test_computed_tensors_are_not_copied():
 
 def together(*functions):
     """Run functions of a barrier in a thread each; raise what they raise."""
-    barrier, errors = threading.Barrier(len(functions), timeout=20), []
+    barrier, errors = threading.Barrier(len(functions), timeout=300), []
 
     def run(function):
         try:

@@ -10,7 +10,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+# Milliseconds after which something hangs. Whatever is waited for comes, in its time, also beside
+# other jobs on a slow machine.
+PATIENCE = 300_000
+expect.set_options(timeout=PATIENCE)
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
@@ -80,6 +85,12 @@ class Server(ThreadingHTTPServer):
 
 
 @pytest.fixture(scope="session")
+def patience() -> int:
+    """Return the milliseconds after which something hangs."""
+    return PATIENCE
+
+
+@pytest.fixture(scope="session")
 def html(site) -> Path:
     """Return the folder of the built site."""
     assert site.status == 0, site.log
@@ -119,7 +130,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS, timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -136,7 +147,7 @@ def new_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
             reduced_motion="reduce",
             **options,
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         return context.new_page()
 

@@ -6,6 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from tools.pdf import SETTLED
+
 KINDS = [
     "chapters/index.html",
     "chapters/foundations/index.html",
@@ -27,10 +29,10 @@ def axe() -> Axe:
 
 def violations(axe: Axe, page: Page) -> list[str]:
     """Run all of axe's rules and say what they found, where."""
+    page.evaluate(SETTLED)
     # The theme turns dark once the page is there, and its labels fade from colour to colour.
     page.evaluate(
         """async () => {
-          await window.MathJax?.startup?.promise;
           await Promise.allSettled(document.getAnimations().map((fade) => fade.finished));
         }"""
     )

@@ -13,6 +13,7 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import Page, expect
 
 from tools.contents import chapters, documents, untested
+from tools.pdf import SETTLED
 from tools.twins import ROOT
 
 BACKPROPAGATION = "chapters/networks/backpropagation.html"
@@ -98,6 +99,7 @@ def test_a_part_lists_its_chapters_with_a_line_and_a_time(page: Page, part: str)
 
 def test_the_landing_page_shows_three_columns_and_their_agreement(page: Page) -> None:
     page.goto("chapters/index.html")
+    page.evaluate(SETTLED)
     panels = page.locator(".three-ways > .sd-tab-content")
     boxes = [panel.bounding_box() for panel in panels.all()]
     assert len(boxes) == 3
@@ -120,7 +122,8 @@ def test_the_landing_page_does_not_change_what_was_chosen(page: Page) -> None:
 
 
 def query(page: Page) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
+    """Ask the page itself: Playwright hears of a new address only some time later."""
+    return parse_qs(page.evaluate("location.search.slice(1)"))
 
 
 def test_a_link_shows_what_its_sender_saw(page: Page, new_page: Callable[..., Page]) -> None:
@@ -131,7 +134,7 @@ def test_a_link_shows_what_its_sender_saw(page: Page, new_page: Callable[..., Pa
     page.get_by_role("button", name="Side by side").click()
     assert query(page) == {"framework": ["torch"], "view": ["columns"]}
     other = new_page()  # which remembers nothing
-    other.goto(page.url)
+    other.goto(page.evaluate("location.href"))
     expect(other.locator("html")).to_have_attribute("data-view", "columns")
     other.get_by_role("button", name="Side by side").click()
     labels = other.locator(".three-ways > input:checked + label")
@@ -146,6 +149,7 @@ def test_what_is_remembered_stands_in_the_address(page: Page) -> None:
 
 def test_columns_begin_together_cell_by_cell(page: Page) -> None:
     page.goto(f"{BACKPROPAGATION}?view=columns")
+    page.evaluate(SETTLED)
     tops = page.evaluate(
         """() => [...document.querySelectorAll(".three-ways.ways-3")].map((set) =>
           [...set.querySelectorAll(":scope > .sd-tab-content")].map((way) =>
@@ -175,7 +179,7 @@ def test_the_site_opens_from_a_file(html: Path, page: Page) -> None:
     page.goto((html / BACKPROPAGATION).as_uri())
     icons = """async () => (await document.fonts.load('900 16px "Font Awesome 6 Free"')).length"""
     assert page.evaluate(icons) > 0
-    page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
+    page.evaluate(SETTLED)
     page.locator(".three-ways > label", has_text="PyTorch").first.click()
     page.get_by_role("button", name="Side by side").click()
     expect(page.locator("html")).to_have_attribute("data-view", "columns")

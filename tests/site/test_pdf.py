@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page
 from pypdf import PageObject, PdfReader
 
 from tools.contents import documents
+from tools.pdf import SETTLED
 from tools.twins import ROOT
 
 NAMES = {"numpy": "NumPy", "tensorflow": "TensorFlow", "torch": "PyTorch"}
@@ -206,7 +207,8 @@ def test_nothing_is_cut(book: Book, new_page: Callable[..., Page]) -> None:
     page = new_page(width=TEXT_WIDTH)
     page.goto(book.html.as_uri())
     page.emulate_media(media="print")
-    page.evaluate("() => MathJax.startup.promise")
+    page.evaluate(SETTLED)
+    assert page.locator("mjx-container").count() > 0
     assert page.evaluate(MISFITS) == []
     assert page.locator("mjx-merror").count() == 0
 
@@ -237,6 +239,7 @@ def test_a_printed_page_ends_with_its_solutions(page: Page, name: str) -> None:
     page.set_viewport_size({"width": TEXT_WIDTH, "height": 1000})
     page.goto(f"{name}.html")
     page.emulate_media(media="print")
+    page.evaluate(SETTLED)
     found = page.evaluate(
         """() => {
           const box = (e) => e.getBoundingClientRect();
@@ -266,6 +269,7 @@ def test_a_printed_page_ends_with_its_solutions(page: Page, name: str) -> None:
 def test_a_dark_page_is_printed_light(new_page: Callable[..., Page]) -> None:
     page = new_page(color_scheme="dark")
     page.goto("chapters/networks/backpropagation.html")
+    page.evaluate(SETTLED)
     root = "document.documentElement.dataset.theme"
     page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {root}; }})")
     folded = page.locator(".solution.toggle-hidden")

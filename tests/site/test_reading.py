@@ -10,6 +10,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from tools.pdf import SETTLED
 from tools.twins import ROOT
 
 TENSORS = "chapters/foundations/tensors.html"
@@ -86,9 +87,7 @@ def open_solutions(page: Page) -> None:
 
 def settle(page: Page) -> None:
     """Wait until formulas are set and fonts are here."""
-    page.evaluate(
-        "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
-    )
+    page.evaluate(SETTLED)
 
 
 def assert_tabs(found: list[list[dict]], framework: str) -> None:
@@ -233,8 +232,9 @@ def test_the_switch_keeps_the_readers_place(page: Page) -> None:
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
+def context(browser: Browser, address: str, patience: int) -> Iterator[BrowserContext]:
     with browser.new_context(base_url=address, reduced_motion="reduce") as context:
+        context.set_default_timeout(patience)
         yield context
 
 
@@ -298,7 +298,8 @@ def test_pictures_are_shown_and_described(chapter: tuple[str, Page]) -> None:
     assert [src for _, width, src in pictures if not width] == []
 
 
-CONTRAST = """(e) => {
+CONTRAST = """async (e) => {
+  await Promise.allSettled(e.getAnimations().map((fade) => fade.finished));
   const style = getComputedStyle(e);
   const light = (color) => color.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
     .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
