@@ -36,8 +36,9 @@ class Case(NamedTuple):
         tf: the same in TensorFlow.
         fixed: examples of what ``draw`` gives.
         sample: draws numbers for arrays that must not be standard normal, by name.
-        cancels: where gradients are differences of larger numbers, such as behind the norm of
-            two, what size these have; the tolerance is relative to that at least.
+        cancels: where gradients are sums that may cancel, such as behind the norm of two numbers or
+            of a weight that meets all of an image, what size their terms have; rounding is
+            relative to the terms, and the tolerance to that size at least.
     """
 
     draw: Callable[..., Any]
@@ -544,6 +545,7 @@ CASES = {
             ({"x": (2, 3, 4), "weight": (5, 4)}, {}),
             ({"x": (4,), "weight": (3, 4), "bias": (3,)}, {}),
         ],
+        cancels=1.0,
     ),
     "embedding": Case(
         draw_embedding,
@@ -580,6 +582,7 @@ CASES = {
         lambda torch, x, **a: torch.nn.functional.gelu(x, **a),
         tf_gelu,
         [({"x": (3, 4)}, {}), ({"x": (3, 4)}, {"approximate": "tanh"})],
+        cancels=1.0,
     ),
     "softmax": Case(
         draw_softmax,
@@ -604,6 +607,7 @@ CASES = {
             tf.nn.sparse_softmax_cross_entropy_with_logits(target, logits)
         ),
         [({"logits": (3, 2, 4)}, {"target": LABELS}), ({"logits": (2, 4)}, {"target": LABELS[0]})],
+        cancels=1.0,
     ),
     "binary_cross_entropy_with_logits": Case(
         draw_two_alike("logits"),
@@ -615,6 +619,7 @@ CASES = {
         ),
         [({"logits": (3, 4), "target": (3, 4)}, {})],
         sample={"target": uniform},
+        cancels=1.0,
     ),
     "mse_loss": Case(
         draw_two_alike("output"),
@@ -706,6 +711,7 @@ CASES = {
             (IMAGE | {"weight": (2, 3, 2, 3), "bias": (2,)}, {"dilation": 2, "padding": 1}),
             (IMAGE | {"weight": (6, 1, 2, 3), "bias": (6,)}, {"groups": 3, "stride": (1, 2)}),
         ],
+        cancels=1.0,
     ),
     "conv_transpose2d": Case(
         draw_conv_transpose2d,
@@ -718,6 +724,7 @@ CASES = {
             (IMAGE | {"weight": (3, 4, 3, 3)}, {"stride": 2, "padding": 1, "output_padding": 1}),
             (IMAGE | {"weight": (3, 2, 2, 3), "bias": (2,)}, {"stride": (3, 2), "padding": (0, 1)}),
         ],
+        cancels=1.0,
     ),
     "max_pool2d": Case(
         draw_pool,

@@ -1321,7 +1321,9 @@ def test_runs_with_relu_part_only_at_a_decision_within_rounding(one_thread, make
     for i, ((kind, x), (other_kind, y)) in enumerate(zip(mine, other, strict=True)):
         assert kind == other_kind
         if (decisions(kind, x) != decisions(kind, y)).any():
-            assert np.abs(x - y).max() < 2e-6  # of numbers of size 1: rounding, carried through
+            # A sum of n products is off by about √n · 2⁻²⁴ of the sum of their sizes: the largest
+            # here has n = 784 and sizes that sum to 784 · E|x| · E|w| = 784 · 0.80 / 56 = 11.
+            assert np.abs(x - y).max() < math.sqrt(784) * 2**-24 * 11
             parted = i // (len(mine) // steps) + 1
             break
     else:
