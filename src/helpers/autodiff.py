@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from helpers.rules import COMPOSED, CONSTANT, RULES, Array, Rule, unbroadcast
+from helpers.arrays import Array, unbroadcast
+from helpers.rules import COMPOSED, CONSTANT, RULES, Rule
 
 _births = itertools.count()
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from helpers.arrays import Array
 from helpers.autodiff import primitive
 from helpers.module import Module, check_sizes, uniform
-from helpers.rules import Array
 
 Pair = int | tuple[int, int]
 

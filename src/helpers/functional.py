@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arrays import Array, add_rows, as_rows, once
 from helpers.autodiff import primitive
 from helpers.convolution import avg_pool2d, conv2d, conv_transpose2d, max_pool2d
 from helpers.recurrent import gru, lstm, rnn
-from helpers.rules import Array, add_rows, as_rows, once
 
 __all__ = [
     "avg_pool2d", "batch_norm", "binary_cross_entropy_with_logits", "conv2d",

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arrays import Array
 from helpers.autodiff import Parameter, Tensor
-from helpers.rules import Array
 
 
 class Module:

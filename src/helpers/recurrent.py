@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arrays import Array, as_rows, once
 from helpers.autodiff import Parameter, primitive
 from helpers.module import Module, check_sizes, uniform
-from helpers.rules import Array, as_rows, once
 
 
 def _arranged(

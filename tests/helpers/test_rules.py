@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.arrays import add_rows, once, unbroadcast
 from helpers.autodiff import Parameter, Tensor, grad
 from helpers.gradcheck import check
-from helpers.rules import COMPOSED, CONSTANT, RULES, add_rows, once, unbroadcast
+from helpers.rules import COMPOSED, CONSTANT, RULES
 
 QUICK = settings(derandomize=True, deadline=None, database=None, max_examples=20)
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-5}

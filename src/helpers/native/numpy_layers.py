@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arrays import Array
 from helpers.autodiff import Tensor
 from helpers.module import Module
 from helpers.nn import BatchNorm1d, BatchNorm2d
-from helpers.rules import Array
 
 
 class Transpose(Module):
