@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from helpers.autodiff import Tensor
-from helpers.module import Module
+from helpers.layers.module import Module
 from helpers.parity import to_numpy
 
 Array = np.ndarray

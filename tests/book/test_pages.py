@@ -93,9 +93,21 @@ def test_site_builds_without_a_warning(site) -> None:
     assert (site.html / "index.html").exists()
 
 
+def count_lines(pattern: str) -> dict[str, int]:
+    """Count the lines of the modules of ``helpers`` that fit a pattern."""
+    found = (ROOT / "src/helpers").glob(pattern)
+    return {path.name: len(path.read_text("utf-8").splitlines()) for path in found}
+
+
 def test_the_helpers_have_no_module_over_400_lines() -> None:
-    for module in (ROOT / "src/helpers").rglob("*.py"):
-        assert len(module.read_text("utf-8").splitlines()) <= 400, module.name
+    assert max(count_lines("**/*.py").values()) <= 400, count_lines("**/*.py")
+
+
+def test_the_engine_stays_small() -> None:
+    core = count_lines("arrays.py") | count_lines("rules*.py") | count_lines("autodiff.py")
+    assert sum(core.values()) <= 1200, core
+    layers = count_lines("layers/*.py")
+    assert layers and max(layers.values()) <= 300, layers
 
 
 @pytest.mark.parametrize("version", [(3, 11), (3, 12), (3, 13), (3, 11, 7)])

@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers.arrays import Array
 from helpers.autodiff import Tensor
-from helpers.module import Module
+from helpers.layers.module import Module
 from helpers.nn import BatchNorm1d, BatchNorm2d
 
 

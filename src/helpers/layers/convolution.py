@@ -1,73 +1,23 @@
-"""Convolution and pooling over images: fused primitives of the NumPy engine, and modules.
-
-Arrays are (batch, channels, height, width) to their users and lie in memory as
-(height, channels, width, batch): NumPy then works on rows of width · batch
-numbers, and a product for each row of the image finds its operands in the cache.
-"""
+"""Convolution, transposed convolution and their layers; ``images`` says how arrays lie."""
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from helpers.arrays import Array
 from helpers.autodiff import primitive
-from helpers.module import Module, check_sizes, uniform
-
-Pair = int | tuple[int, int]
-
-
-def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
-    """Return one number as two, for height and width, both at least ``least``."""
-    both = value if isinstance(value, tuple | list) else (value, value)
-    if len(both) != 2 or not all(isinstance(n, int | np.integer) and n >= least for n in both):
-        raise ValueError(f"{name} must be one or two whole numbers ≥ {least}, got {value!r}")
-    return tuple(both)
-
-
-def _to_memory(x: Array) -> Array:
-    """(batch, channels, height, width) → (height, channels, width, batch), contiguous."""
-    return np.ascontiguousarray(x.transpose(2, 1, 3, 0))
-
-
-def _to_user(x: Array) -> Array:
-    """(height, channels, width, batch) → (batch, channels, height, width), a view."""
-    return x.transpose(3, 1, 0, 2)
-
-
-def _windows(x: Array, kernel: Pair, stride: Pair, dilation: Pair) -> Array:
-    """View what each output sees: (out height, channels, kh, kw, out width, batch)."""
-    (kh, kw), (dh, dw) = kernel, dilation
-    spans = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
-    view = sliding_window_view(x, spans, axis=(0, 2))  # (H, C, W, N, span, span)
-    view = view[:: stride[0], :, :: stride[1], :, ::dh, ::dw]
-    return view.transpose(0, 1, 4, 5, 2, 3)
-
-
-def _fold(columns: Array, shape: tuple[int, ...], stride: Pair, dilation: Pair) -> Array:
-    """Add windows up where they overlap: the transpose of ``_windows``."""
-    out_h, _, kh, kw, out_w, _ = columns.shape
-    image = np.zeros(shape, columns.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            top, left = i * dilation[0], j * dilation[1]
-            rows = slice(top, top + stride[0] * (out_h - 1) + 1, stride[0])
-            places = slice(left, left + stride[1] * (out_w - 1) + 1, stride[1])
-            image[rows, :, places] += columns[:, :, i, j]
-    return image
-
-
-def _padded(x: Array, padding: Pair) -> Array:
-    """Surround (height, channels, width, batch) with zeros."""
-    (ph, pw) = padding
-    return np.pad(x, ((ph, ph), (0, 0), (pw, pw), (0, 0))) if ph or pw else x
-
-
-def _cropped(x: Array, padding: Pair) -> Array:
-    (ph, pw), (h, _, w, _) = padding, x.shape
-    return x[ph : h - ph, :, pw : w - pw]
+from helpers.layers.images import (
+    Pair,
+    cropped,
+    fold,
+    padded,
+    pair,
+    sliding_windows,
+    to_memory,
+    to_user,
+)
+from helpers.layers.module import Module, check_sizes, uniform
 
 
 def _check(
@@ -115,11 +65,11 @@ def conv2d(
     padding = pair("padding", padding, 0)
     check_sizes(groups=groups)
     _check(x, weight, bias, inputs=1, outputs=0, groups=groups)
-    image = _padded(_to_memory(x), padding)
+    image = padded(to_memory(x), padding)
     (out, _, *kernel), (height, _, width, batch) = weight.shape, image.shape
     if any(d * (k - 1) >= n for d, k, n in zip(dilation, kernel, (height, width), strict=True)):
         raise ValueError(f"weight {weight.shape} does not fit in the padded image {height}×{width}")
-    columns = _windows(image, kernel, stride, dilation)
+    columns = sliding_windows(image, kernel, stride, dilation)
     folded, rows, places = columns.shape, columns.shape[0], columns.shape[4]
     matrix = weight.reshape(groups, out // groups, math.prod(weight.shape[1:]))
     columns = columns.reshape(rows, groups, matrix.shape[2], places * batch)  # a copy
@@ -128,16 +78,16 @@ def conv2d(
         value += bias[:, None]
 
     def by_row(g: Array) -> Array:
-        return _to_memory(g).reshape(rows, groups, out // groups, places * batch)
+        return to_memory(g).reshape(rows, groups, out // groups, places * batch)
 
     def by_x(g: Array) -> Array:
         parts = (matrix.swapaxes(1, 2) @ by_row(g)).reshape(folded)
-        return _to_user(_cropped(_fold(parts, image.shape, stride, dilation), padding))
+        return to_user(cropped(fold(parts, image.shape, stride, dilation), padding))
 
     def by_weight(g: Array) -> Array:
         return (columns @ by_row(g).swapaxes(2, 3)).sum(axis=0)
 
-    return _to_user(value.reshape(rows, out, places, batch)), (
+    return to_user(value.reshape(rows, out, places, batch)), (
         by_x,
         lambda g: by_weight(g).swapaxes(1, 2).reshape(weight.shape),
         lambda g: (by_row(g) @ np.ones(places * batch, g.dtype)).sum(axis=0).ravel(),
@@ -171,7 +121,7 @@ def conv_transpose2d(
     stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
     output_padding = pair("output_padding", output_padding, 0)
     _check(x, weight, bias, inputs=0, outputs=1)
-    image = _to_memory(x)
+    image = to_memory(x)
     (channels, out, kh, kw), (height, _, width, batch) = weight.shape, image.shape
     if any(o >= s for o, s in zip(output_padding, stride, strict=True)):
         raise ValueError(f"output_padding must be less than stride {stride}, got {output_padding}")
@@ -186,95 +136,19 @@ def conv_transpose2d(
     matrix = weight.reshape(channels, out * kh * kw)
     flat = image.reshape(height, channels, width * batch)
     columns = (matrix.T @ flat).reshape(height, out, kh, kw, width, batch)
-    value = _cropped(_fold(columns, full, stride, (1, 1)), padding)
+    value = cropped(fold(columns, full, stride, (1, 1)), padding)
     if bias is not None:
         value = value + bias[:, None, None]
 
     def seen(g: Array) -> Array:
-        windows = _windows(_padded(_to_memory(g), padding), (kh, kw), stride, (1, 1))
+        windows = sliding_windows(padded(to_memory(g), padding), (kh, kw), stride, (1, 1))
         return windows[:height, :, :, :, :width].reshape(height, out * kh * kw, width * batch)
 
-    return _to_user(value), (
-        lambda g: _to_user((matrix @ seen(g)).reshape(image.shape)),
+    return to_user(value), (
+        lambda g: to_user((matrix @ seen(g)).reshape(image.shape)),
         lambda g: (flat @ seen(g).swapaxes(1, 2)).sum(axis=0).reshape(weight.shape),
         lambda g: g.sum(axis=(0, 2, 3)),
     )
-
-
-def _pool_axis(x: Array, axis: int, size: int, stride: int) -> tuple[Array, Any]:
-    """Maximum over windows along one axis, and its pullback; the first of equals gets it all."""
-    places = (x.shape[axis] - size) // stride + 1
-
-    def part(a: Array, i: int) -> Array:
-        index = (slice(None),) * axis + (slice(i, i + stride * (places - 1) + 1, stride),)
-        return a[index]
-
-    # Windows that do not overlap are written once, which is faster than adding.
-    give = operator.iadd if stride < size else np.copyto
-
-    leading = [part(x, 0)]  # the maximum of the first one, two, … of each window
-    for i in range(1, size):
-        leading.append(np.maximum(leading[-1], part(x, i)))
-
-    def pullback(g: Array) -> Array:
-        full = np.zeros(x.shape, g.dtype)
-        for i in reversed(range(1, size)):
-            taken = g * (part(x, i) > leading[i - 1])
-            give(part(full, i), taken)
-            g = g - taken
-        give(part(full, 0), g)
-        return full
-
-    return leading[-1], pullback
-
-
-@primitive
-def max_pool2d(x: Any, kernel_size: Pair, stride: Pair | None = None) -> Any:
-    """Maximum of each window, first along the width and then along the height.
-
-    Args:
-        x: (batch, channels, height, width).
-        kernel_size: a number, or two for height and width.
-        stride: the same; by default the kernel's size.
-
-    Returns:
-        (batch, channels, H, W) with H = ⌊(height − kernel)/stride⌋ + 1. Where
-        several are equal, the first in reading order gets the gradient.
-
-    Raises:
-        ValueError: the window is larger than the image.
-    """
-    kernel, stride = _pooling(x, kernel_size, stride)
-    rows, by_row = _pool_axis(_to_memory(x), 2, kernel[1], stride[1])
-    value, by_value = _pool_axis(rows, 0, kernel[0], stride[0])
-    return _to_user(value), (lambda g: _to_user(by_row(by_value(_to_memory(g)))), None, None)
-
-
-@primitive
-def avg_pool2d(x: Any, kernel_size: Pair, stride: Pair | None = None) -> Any:
-    """Mean of each window; arguments, shapes and errors as ``max_pool2d``."""
-    kernel, stride = _pooling(x, kernel_size, stride)
-    image = _to_memory(x)
-    windows = _windows(image, kernel, stride, (1, 1))
-
-    def pullback(g: Array) -> Array:
-        shared = _to_memory(g)[:, :, None, None] / (kernel[0] * kernel[1])
-        return _to_user(_fold(np.broadcast_to(shared, windows.shape), image.shape, stride, (1, 1)))
-
-    return _to_user(windows.mean(axis=(2, 3))), (pullback, None, None)
-
-
-def _pooling(x: Array, kernel_size: Pair, stride: Pair | None) -> tuple[Pair, Pair]:
-    kernel = pair("kernel_size", kernel_size, 1)
-    if x.ndim != 4 or kernel[0] > x.shape[2] or kernel[1] > x.shape[3]:
-        raise ValueError(
-            "x must have shape (batch, channels, height, width), no smaller than the window "
-            f"{kernel}, got {x.shape}"
-        )
-    return kernel, kernel if stride is None else pair("stride", stride, 1)
-
-
-# Layers
 
 
 class _Convolution(Module):

@@ -1,8 +1,13 @@
-"""What every model of the NumPy engine is: a module with parameters, state and training."""
+"""What every model of the NumPy engine is: a module with parameters and state.
+
+The state of a model is a flat dictionary of arrays under PyTorch's names, so
+that ``model.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})``
+copies a PyTorch model.
+"""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -101,6 +106,36 @@ class Module:
             array[...] = new[name]
 
 
+class Function(Module):
+    """A layer without parameters: a function and its settings."""
+
+    function: ClassVar[Callable[..., Any]]
+
+    def __init__(self, *settings: Any, **named: Any) -> None:
+        self.settings, self.named = settings, named
+
+    def forward(self, x: Any) -> Any:
+        return type(self).function(x, *self.settings, **self.named)
+
+
+class Sequential(Module):
+    """Layers one after the other; their names are their numbers, as in PyTorch."""
+
+    def __init__(self, *layers: Module) -> None:
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise TypeError(f"layers must be modules, got {type(layer).__name__}")
+            setattr(self, str(i), layer)
+
+    def __iter__(self) -> Iterator[Module]:
+        return (layer for _, layer in self.children())
+
+    def forward(self, x: Any) -> Any:
+        for layer in self:
+            x = layer(x)
+        return x
+
+
 def uniform(rng: Any, fan_in: int, shape: tuple[int, ...], dtype: Any) -> Parameter:
     """Draw PyTorch's initial weights, uniform in ±1/√fan_in.
 
@@ -117,33 +152,9 @@ def check_sizes(**sizes: Any) -> None:
             raise ValueError(f"{name} must be a whole number ≥ 1, got {size!r}")
 
 
-def train_step(loss: Tensor, optimizer: Any) -> float:
-    """Update the parameters once by the gradient of ``loss``, and return its value.
-
-    Raises:
-        FloatingPointError: the loss is NaN or infinite; the parameters stay as they were.
-    """
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(
-            f"the loss is {value}; no step was taken. Look for a learning rate that is too "
-            f"large (here {optimizer.lr}), and for log, sqrt or a quotient at 0"
-        )
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return value
-
-
-def fit(
-    model: Callable[[Any], Any],
-    loss_fn: Callable[[Any, Any], Tensor],
-    optimizer: Any,
-    batches: Iterable[tuple[Any, Any]],
-) -> list[float]:
-    """Take one step for each batch (x, target) and return the losses.
-
-    Raises:
-        FloatingPointError: a loss is NaN or infinite, as ``train_step``.
-    """
-    return [train_step(loss_fn(model(x), target), optimizer) for x, target in batches]
+def check_labels(name: str, labels: Array, count: int) -> None:
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        kind = getattr(labels, "dtype", type(labels).__name__)
+        raise TypeError(f"{name} must be an array of whole numbers, got {kind}")
+    if labels.size and not (labels.min() >= 0 and labels.max() < count):
+        raise ValueError(f"{name} must lie in 0 … {count - 1}, got {labels.min()} … {labels.max()}")

@@ -1,0 +1,1 @@
+"""Layers of the NumPy engine, a topic a file: its functions first, then its modules."""
