@@ -64,11 +64,11 @@ def row(
         raise ValueError(f"row {name!r} must be given exactly one of after, unmapped and same")
     lines = []
     lines.extend(("default", text) for text in _defaults(name, defaults or {}))
-    for way, (found, expected) in (answers or {}).items():
+    for framework, (found, expected) in (answers or {}).items():
         text = answer(found)
         if text != expected:
-            raise RosettaError(f"{name}: {way} answers {text}, expected {expected}")
-        lines.append((way, text))
+            raise RosettaError(f"{name}: {framework} answers {text}, expected {expected}")
+        lines.append((framework, text))
     if answers and (len({text for _, text in answers.values()}) == 1) != same and before is None:
         raise RosettaError(f"{name}: the answers are {'not ' if same else ''}all the same")
     if before is not None:
@@ -80,8 +80,8 @@ def row(
         lines.append(("after", _bound(name, after, within)))
     if unmapped is not None:
         lines.append(("after", f"not to be had: {unmapped}"))
-    for way, (own, theirs, allowed) in (formulas or {}).items():
-        lines.append((f"NumPy's formula against {way}", _bound(name, (own, theirs), allowed)))
+    for framework, (own, theirs, allowed) in (formulas or {}).items():
+        lines.append((f"NumPy's formula against {framework}", _bound(name, (own, theirs), allowed)))
     # In one piece: the kernel may send what is written apart as two outputs.
     text = "".join(f"  {key}: {found}\n" for key, found in lines)
     print(f"rosetta-{name}\n{text}", end="")

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from helpers import nn
-from helpers.convert import copy_weights
-from helpers.convert_optimizer import convert_optimizer
-from helpers.native import numpy_layers
+from helpers.convert import convert_optimizer, copy_weights
+from helpers.convert.stand_ins import numpy_layers
 from helpers.parity import to_numpy
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
@@ -25,7 +24,7 @@ def native(library, dtype):
         typed = {"dtype": dtype}
         norm = numpy_layers.BiasedBatchNorm2d
         return types.SimpleNamespace(typed=typed, norm=norm, batch_first={})
-    from helpers.native import torch_layers
+    from helpers.convert.stand_ins import torch_layers
 
     norm = torch_layers.BiasedBatchNorm2d  # Keras' running variance
     typed = {"dtype": getattr(pytest.importorskip("torch"), dtype)}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from helpers import nn
 from helpers.convert import copy_weights, get_weights, set_weights
-from helpers.layouts import framework, kind
+from helpers.convert.kinds import framework_of, kind
 from helpers.parity import to_numpy
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
@@ -166,7 +166,7 @@ CASES = {
 
 def call(layer, x):
     """Predict, channels first in all frameworks."""
-    package, what = framework(layer), kind(layer)
+    package, what = framework_of(layer), kind(layer)
     if package != "keras":
         layer.eval()
         x = __import__("torch").tensor(x) if package == "torch" else x

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import nn, optim
-from helpers.convert import ConversionError, copy_weights, transfer
-from helpers.convert_optimizer import convert_optimizer
-from helpers.layouts import assign, framework, is_a
+from helpers.convert import ConversionError, convert_optimizer, copy_weights, transfer
+from helpers.convert.kinds import framework_of, is_a
+from helpers.convert.layouts import assign
 from helpers.parity import to_numpy
 
 FRAMEWORKS = ("keras", "torch", "numpy")
@@ -25,7 +25,7 @@ steady = settings(derandomize=True, deadline=None, database=None, max_examples=2
 
 
 def variables(model):
-    if framework(model) == "keras":
+    if framework_of(model) == "keras":
         return model.trainable_variables
     return list(model.parameters())
 
@@ -47,7 +47,7 @@ def dense(package, dtype="float64"):
 
 def make(name, model, options):
     """An optimiser of the model's framework, by PyTorch's names of the options."""
-    package, options = framework(model), dict(options)
+    package, options = framework_of(model), dict(options)
     if package == "torch":
         import torch
 
@@ -67,14 +67,14 @@ def make(name, model, options):
 def step(optimizer, model, gradients):
     """Take one step by gradients, which are listed by the id of their variable."""
     own = variables(model)
-    if framework(model) == "keras":
+    if framework_of(model) == "keras":
         optimizer.apply([gradients[id(v)].astype(v.dtype) for v in own], own)
         return
     for v in own:
         if id(v) not in gradients:
             continue
         g = gradients[id(v)].astype(to_numpy(v).dtype)
-        v.grad = g.copy() if framework(model) == "numpy" else v.new_tensor(g)
+        v.grad = g.copy() if framework_of(model) == "numpy" else v.new_tensor(g)
     optimizer.step()
 
 
@@ -535,7 +535,7 @@ def test_neither_framework_is_imported_for_the_engine():
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('torch', 'tensorflow', 'keras')))\n"
         "from helpers import nn, optim\n"
-        "from helpers.convert_optimizer import convert_optimizer\n"
+        "from helpers.convert import convert_optimizer\n"
         "a, b = nn.Linear(2, 1), nn.Linear(2, 1)\n"
         "print(type(convert_optimizer(optim.Adam(a.parameters()), a, b)).__name__)"
     )

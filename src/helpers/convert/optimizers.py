@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from helpers import optim
-from helpers.layouts import ConversionError, framework
-from helpers.optimizer_rules import (
+from helpers.arrays import Array
+from helpers.convert.kinds import ConversionError, framework_of
+from helpers.convert.optimizer_state import (
     KERAS_OPTIONS,
     MOMENTS,
-    Array,
-    Rule,
+    OptimizerState,
     read_optimizer,
     velocity_scale,
 )
-from helpers.pairing import package_of, transfer
+from helpers.convert.pairing import transfer
 
 
 def convert_optimizer(optimizer: Any, source: Any, target: Any) -> Any:
@@ -47,14 +47,14 @@ def convert_optimizer(optimizer: Any, source: Any, target: Any) -> Any:
         ConversionError: no optimiser of target's framework makes the same steps; the message
             says why, and what works.
     """
-    rule = read_optimizer(optimizer, package_of(source), _variables(source))
+    state = read_optimizer(optimizer, framework_of(source), _variables(source))
     seen: set[int] = set()
     written: dict[int, dict[str, Any]] = {}
 
     def move(what: str, get: Callable[[dict[str, Array], tuple[int, ...]], Array]) -> None:
         def of(variable: Any) -> Array:
             seen.add(id(variable))
-            own, shape = rule.moments.get(id(variable)), tuple(variable.shape)
+            own, shape = state.moments.get(id(variable)), tuple(variable.shape)
             return np.zeros(shape) if own is None else get(own, shape)
 
         def put(variable: Any, array: Array) -> None:
@@ -63,23 +63,23 @@ def convert_optimizer(optimizer: Any, source: Any, target: Any) -> Any:
         transfer(source, target, of, put, state=False)
 
     move("trained", lambda own, shape: np.ones(shape))
-    if missed := rule.moments.keys() - seen:
+    if missed := state.moments.keys() - seen:
         raise ConversionError(
-            f"{rule.title} trains {len(missed)} parameters that no layer of source has; "
+            f"{state.title} trains {len(missed)} parameters that no layer of source has; "
             "give the model it was made for, and put such parameters into layers"
         )
-    for slot in rule.slots():
-        start = rule.options.get("initial_accumulator_value", 0.0) if slot == "sum" else 0.0
+    for slot in state.slots():
+        start = state.options.get("initial_accumulator_value", 0.0) if slot == "sum" else 0.0
         move(slot, lambda own, shape, s=slot, c=start: own.get(s, np.full(shape, c)))
     parameters = _trained(written, target)
-    make = {"torch": _to_torch, "keras": _to_keras, "numpy": _to_engine}[package_of(target)]
-    return make(rule, parameters, [written[id(p)] for p in parameters])
+    make = {"torch": _to_torch, "keras": _to_keras, "numpy": _to_engine}[framework_of(target)]
+    return make(state, parameters, [written[id(p)] for p in parameters])
 
 
 def _variables(model: Any) -> list[Any]:
     if isinstance(model, list | tuple):
         return [v for part in model for v in _variables(part)]
-    if framework(model) == "keras":
+    if framework_of(model) == "keras":
         return list(model.trainable_variables)
     return list(model.parameters())
 
@@ -100,7 +100,7 @@ def _trained(written: dict[int, dict[str, Any]], target: Any) -> list[Any]:
             )
         if share.all():
             train.add(key)
-    keras = package_of(target) == "keras"
+    keras = framework_of(target) == "keras"
     if keras and (left := [v.path for v in own if id(v) not in train]):
         raise ConversionError(
             f"{left[0]} is trainable, and its counterpart is not trained; set trainable = False on "
@@ -115,54 +115,54 @@ def _trained(written: dict[int, dict[str, Any]], target: Any) -> list[Any]:
     return chosen
 
 
-def _settled(rule: Rule, *, keras: bool) -> Rule:
-    """Return the rule in what Keras or PyTorch can do, or refuse."""
-    options, name, other = dict(rule.options), rule.name, "Keras'" if keras else "PyTorch's"
+def _settled(state: OptimizerState, *, keras: bool) -> OptimizerState:
+    """Return the state in what Keras or PyTorch can do, or refuse."""
+    options, name, other = dict(state.options), state.name, "Keras'" if keras else "PyTorch's"
     plain = name == "SGD" and not options["momentum"]  # subtracts lr·λw in either way
     decays = options["weight_decay"] and not plain
-    if decays and keras and not rule.decoupled:
+    if decays and keras and not state.decoupled:
         raise ConversionError(
-            f"{rule.title} adds weight_decay to the gradient, {other} shrinks the weights with "
+            f"{state.title} adds weight_decay to the gradient, {other} shrinks the weights with "
             "it; use AdamW, or regularizers.L2(weight_decay / 2) in the layers"
         )
-    if decays and not keras and rule.decoupled and name not in ("Adam", "AdamW", "NAdam"):
+    if decays and not keras and state.decoupled and name not in ("Adam", "AdamW", "NAdam"):
         raise ConversionError(
-            f"{rule.title} shrinks the weights with weight_decay, {other} adds it to the gradient; "
-            "use AdamW, or helpers.optim with convention='keras'"
+            f"{state.title} shrinks the weights with weight_decay, {other} adds it to the "
+            "gradient; use AdamW, or helpers.optim with convention='keras'"
         )
-    if decays and name == "Adam" and rule.decoupled:
+    if decays and name == "Adam" and state.decoupled:
         name = "AdamW"
-    if rule.keras != keras and options.get("eps"):
-        if name == "Adagrad" and rule.keras:
+    if state.keras != keras and options.get("eps"):
+        if name == "Adagrad" and state.keras:
             options["eps"] = 0.0  # √(v + ε) is the root of a sum that began ε higher
         elif name in ("RMSprop", "Adagrad", "Adamax"):
             near = "Adam" if name == "Adamax" else f"helpers.optim.{name}, which has both formulas"
             raise ConversionError(
-                f"{rule.title} adds eps={options['eps']:g} elsewhere than {other} {name}, and no "
+                f"{state.title} adds eps={options['eps']:g} elsewhere than {other} {name}, and no "
                 f"value there makes the same steps; use eps=0, or {near}"
             )
-    return replace(rule, name=name, options=options)
+    return replace(state, name=name, options=options)
 
 
-def _to_torch(rule: Rule, parameters: list[Any], states: list[dict]) -> Any:
+def _to_torch(state: OptimizerState, parameters: list[Any], entries: list[dict]) -> Any:
     import torch
 
-    given, rule = rule, _settled(rule, keras=False)
-    options = dict(rule.options)
-    if rule.name == "NAdam":
-        options["decoupled_weight_decay"] = rule.decoupled
-    optimizer = getattr(torch.optim, rule.name)(parameters, **options)
-    for p, entry in zip(parameters, states, strict=True):
-        state = optimizer.state[p]
-        if rule.name != "SGD":
-            state["step"] = torch.tensor(float(rule.step))
-        if rule.name == "NAdam":
-            state["mu_product"] = torch.tensor(rule.mu_product, dtype=torch.float64)
-        for slot in rule.slots():
-            state[slot] = torch.tensor(entry[slot], dtype=p.dtype, device=p.device)
-        if rule.name == "Adagrad":
-            state["sum"] += given.options["eps"] - options["eps"]
-    if rule.keras and rule.name in ("Adam", "AdamW"):
+    given, state = state, _settled(state, keras=False)
+    options = dict(state.options)
+    if state.name == "NAdam":
+        options["decoupled_weight_decay"] = state.decoupled
+    optimizer = getattr(torch.optim, state.name)(parameters, **options)
+    for p, entry in zip(parameters, entries, strict=True):
+        own = optimizer.state[p]
+        if state.name != "SGD":
+            own["step"] = torch.tensor(float(state.step))
+        if state.name == "NAdam":
+            own["mu_product"] = torch.tensor(state.mu_product, dtype=torch.float64)
+        for slot in state.slots():
+            own[slot] = torch.tensor(entry[slot], dtype=p.dtype, device=p.device)
+        if state.name == "Adagrad":
+            own["sum"] += given.options["eps"] - options["eps"]
+    if state.keras and state.name in ("Adam", "AdamW"):
         optimizer.param_groups[0]["keras_epsilon"] = options["eps"]
         optimizer.register_step_pre_hook(_correct_epsilon)
     return optimizer
@@ -178,33 +178,33 @@ def _correct_epsilon(optimizer: Any, args: Any, kwargs: Any) -> None:
         group["eps"] = group["keras_epsilon"] / math.sqrt(1 - group["betas"][1] ** step)
 
 
-def _to_keras(rule: Rule, variables: list[Any], states: list[dict]) -> Any:
+def _to_keras(state: OptimizerState, variables: list[Any], entries: list[dict]) -> Any:
     import keras
 
-    rule = _settled(rule, keras=True)
-    options = {KERAS_OPTIONS.get(n, n): value for n, value in rule.options.items()}
+    state = _settled(state, keras=True)
+    options = {KERAS_OPTIONS.get(n, n): value for n, value in state.options.items()}
     if options.pop("momentum_decay", 1) != 1:
         raise ConversionError(
-            f"{rule.title} has momentum_decay={rule.options['momentum_decay']}, Keras' Nadam has "
+            f"{state.title} has momentum_decay={state.options['momentum_decay']}, Keras' Nadam has "
             "1; use that, or helpers.optim.NAdam"
         )
     if "betas" in options:
         options["beta_1"], options["beta_2"] = options.pop("betas")
     options["weight_decay"] = options["weight_decay"] or None
-    kind = getattr(keras.optimizers, "Nadam" if rule.name == "NAdam" else rule.name)
-    if not rule.keras and rule.name in ("Adam", "AdamW"):
+    kind = getattr(keras.optimizers, "Nadam" if state.name == "NAdam" else state.name)
+    if not state.keras and state.name in ("Adam", "AdamW"):
         kind = _torchs(kind)
     optimizer = kind(**options)
     optimizer.build(variables)
-    optimizer.iterations.assign(rule.step)
-    if rule.name == "NAdam":
-        optimizer._u_product.assign(rule.mu_product)
-    for slot in rule.slots():
+    optimizer.iterations.assign(state.step)
+    if state.name == "NAdam":
+        optimizer._u_product.assign(state.mu_product)
+    for slot in state.slots():
         scale = 1.0
         if slot == "momentum_buffer":
-            scale = velocity_scale(rule.name, rule.options, keras=True)
-        moments = getattr(optimizer, MOMENTS[rule.name][slot])
-        for moment, entry in zip(moments, states, strict=True):
+            scale = velocity_scale(state.name, state.options, keras=True)
+        moments = getattr(optimizer, MOMENTS[state.name][slot])
+        for moment, entry in zip(moments, entries, strict=True):
             moment.assign(entry[slot] * scale)
     return optimizer
 
@@ -230,23 +230,23 @@ def _torchs(base: type) -> type:
     return Corrected
 
 
-def _to_engine(rule: Rule, parameters: list[Any], states: list[dict]) -> Any:
-    if not hasattr(optim, rule.name):
-        raise ConversionError(f"{rule.title} has no counterpart in helpers.optim; use Adam")
-    name, keras = rule.name, rule.keras
-    if rule.decoupled and rule.options["weight_decay"] and not keras:
+def _to_engine(state: OptimizerState, parameters: list[Any], entries: list[dict]) -> Any:
+    if not hasattr(optim, state.name):
+        raise ConversionError(f"{state.title} has no counterpart in helpers.optim; use Adam")
+    name, keras = state.name, state.keras
+    if state.decoupled and state.options["weight_decay"] and not keras:
         name, keras = {"Adam": ("AdamW", False)}.get(name, (name, name != "AdamW"))
     optimizer = getattr(optim, name)(
-        parameters, convention="keras" if keras else "torch", **rule.options
+        parameters, convention="keras" if keras else "torch", **state.options
     )
-    for state, entry in zip(optimizer.state, states, strict=True):
-        state["step"] = rule.step
+    for own, entry in zip(optimizer.state, entries, strict=True):
+        own["step"] = state.step
         if name == "NAdam":
-            state["mu_product"] = rule.mu_product
-        for slot in rule.slots():
+            own["mu_product"] = state.mu_product
+        for slot in state.slots():
             if slot == "momentum_buffer":
-                scale = velocity_scale(name, rule.options, keras=False) if keras else 1.0
-                state["velocity"][...] = entry[slot] * scale
-            elif slot != "sum" or rule.step:  # the engine adds the initial value in its first step
-                state[slot][...] = entry[slot]
+                scale = velocity_scale(name, state.options, keras=False) if keras else 1.0
+                own["velocity"][...] = entry[slot] * scale
+            elif slot != "sum" or state.step:  # the engine adds the initial value in its first step
+                own[slot][...] = entry[slot]
     return optimizer

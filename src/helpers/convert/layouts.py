@@ -10,37 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arrays import Array
 from helpers.autodiff import Tensor
-from helpers.layers.module import Module
+from helpers.convert.kinds import (
+    KERAS,
+    RECURRENT,
+    ConversionError,
+    describe,
+    framework_of,
+    is_a,
+    kind,
+)
 from helpers.parity import to_numpy
 
-Array = np.ndarray
 Arrays = dict[str, Array]
-
-TORCH = {
-    "Linear": "dense",
-    "Conv1d": "conv1d", "Conv2d": "conv2d",
-    "ConvTranspose1d": "conv_transpose1d", "ConvTranspose2d": "conv_transpose2d",
-    "BatchNorm1d": "batch_norm", "BatchNorm2d": "batch_norm",
-    "LayerNorm": "layer_norm", "GroupNorm": "group_norm", "Embedding": "embedding",
-    "RNN": "rnn", "LSTM": "lstm", "GRU": "gru",
-    "MultiheadAttention": "attention", "MultiHeadAttention": "attention",
-}  # fmt: skip
-KERAS = {
-    "Dense": "dense",
-    "Conv1D": "conv1d", "Conv2D": "conv2d",
-    "DepthwiseConv1D": "conv1d", "DepthwiseConv2D": "conv2d",
-    "Conv1DTranspose": "conv_transpose1d", "Conv2DTranspose": "conv_transpose2d",
-    "BatchNormalization": "batch_norm", "LayerNormalization": "layer_norm",
-    "GroupNormalization": "group_norm", "Embedding": "embedding",
-    "SimpleRNN": "rnn", "LSTM": "lstm", "GRU": "gru",
-    "MultiHeadAttention": "attention",
-}  # fmt: skip
-RECURRENT = ("rnn", "lstm", "gru")
-
-
-class ConversionError(ValueError):
-    """What has no counterpart: the message says the layer, the reason and what works nearby."""
 
 
 @dataclass(frozen=True)
@@ -54,47 +37,11 @@ class Slot:
     learned: bool = True
 
 
-def is_a(layer: Any, package: str, name: str) -> bool:
-    """Tell a layer's class by name, so that neither framework is imported."""
-    return name in _classes(layer, package)
-
-
-def _classes(layer: Any, package: str) -> list[str]:
-    return [c.__name__ for c in type(layer).__mro__ if c.__module__.split(".")[0] == package]
-
-
-def framework(layer: Any) -> str:
-    """Return "numpy", "torch" or "keras", or "" for what is of none of them."""
-    if isinstance(layer, Module):
-        return "numpy"
-    if is_a(layer, "torch", "Module"):
-        return "torch"
-    return "keras" if is_a(layer, "keras", "Layer") else ""
-
-
-def kind(layer: Any) -> str | None:
-    """Return what a layer is, such as "dense" or "lstm"; None for what holds no known weights."""
-    package = framework(layer)
-    if package == "keras" and is_a(layer, "keras", "Bidirectional"):
-        return kind(layer.forward_layer)
-    table, home = (KERAS, "keras") if package == "keras" else (TORCH, "torch")
-    names = _classes(layer, "helpers" if package == "numpy" else home)
-    return next((table[name] for name in names if name in table), None)
-
-
-def describe(layer: Any) -> str:
-    """Name a layer for a message: its class and, in Keras, its name."""
-    if framework(layer) == "keras":
-        return f"keras {type(layer).__name__} {layer.name!r}"
-    package = {"torch": "torch.nn.", "numpy": "helpers.nn."}.get(framework(layer), "")
-    return f"{package}{type(layer).__name__}"
-
-
 def read(layer: Any, get: Callable[[Any], Array] = to_numpy, *, state: bool = True) -> Arrays:
     """Return copies of a layer's arrays in the common layout.
 
     Args:
-        layer: a built layer of a kind in ``TORCH`` or ``KERAS``, or Keras' Bidirectional.
+        layer: a built layer of a kind in ``kinds``, or Keras' Bidirectional.
         get: what to read of each variable, an array of its shape: itself, or, say, its moment.
         state: with what is not learned, the running mean and variance of batch norm.
 
@@ -192,7 +139,7 @@ def slots(layer: Any) -> list[Slot]:
             f"layer must be one of Keras' {', '.join(known)}, or PyTorch's or the engine's "
             f"counterpart, got {describe(layer)}"
         )
-    if framework(layer) != "keras":
+    if framework_of(layer) != "keras":
         return _same_names(layer, what)
     if not layer.built:
         raise ValueError(f"layer {layer.name!r} has no weights yet; call layer.build(shape)")
@@ -234,7 +181,7 @@ def _same_names(layer: Any, what: str) -> list[Slot]:
                 f"{describe(layer)} has {odd[0]}, for which the other frameworks have no place; "
                 "use add_bias_kv=False, and kdim and vdim equal to embed_dim"
             )
-    if framework(layer) == "torch":
+    if framework_of(layer) == "torch":
         buffers = dict(layer.named_buffers())
     else:
         buffers = {name: getattr(layer, name) for name in layer.buffers}

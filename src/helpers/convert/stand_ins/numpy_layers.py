@@ -7,7 +7,7 @@ import numpy as np
 from helpers.arrays import Array
 from helpers.autodiff import Tensor
 from helpers.layers.module import Module
-from helpers.nn import BatchNorm1d, BatchNorm2d
+from helpers.layers.normalization import BatchNorm1d, BatchNorm2d
 
 
 class Transpose(Module):

@@ -5,18 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from helpers.arrays import Array
 from helpers.autodiff import Parameter
-from helpers.layouts import (
-    Array,
-    ConversionError,
-    assign,
-    describe,
-    framework,
-    is_a,
-    kind,
-    read,
-    write,
-)
+from helpers.convert.kinds import ConversionError, describe, framework_of, is_a, kind
+from helpers.convert.layouts import assign, read, write
 from helpers.parity import to_numpy
 
 NORMS = ("batch_norm", "layer_norm")
@@ -130,8 +122,8 @@ def _walk(part: Any, path: str = "", seen: set[int] | None = None) -> Iterator[t
         for i, each in enumerate(part):
             yield from _walk(each, f"{path}[{i}]", seen)
         return
-    package = framework(part)
-    if not package:
+    framework = framework_of(part)
+    if not framework:
         raise TypeError(
             "source and target must be layers or models of Keras, PyTorch or helpers.nn, got "
             f"{describe(part)}"
@@ -140,20 +132,22 @@ def _walk(part: Any, path: str = "", seen: set[int] | None = None) -> Iterator[t
     if kind(part) or any(is_a(part, "keras", name) for name in ("Flatten", "Permute")):
         yield label, part
         return
-    children = _children(part, package)
-    if odd := _own_weights(part, package, [child for _, child in children]):
+    children = _children(part, framework)
+    if odd := _own_weights(part, framework, [child for _, child in children]):
         raise ConversionError(
             f"{label} holds weights of its own, {odd}, for which no counterpart is known; put them "
             "into layers that have one (positions, for instance, into an Embedding)"
         )
     for name, child in children:
-        yield from _walk(child, name if package == "keras" or not path else f"{path}.{name}", seen)
+        yield from _walk(
+            child, name if framework == "keras" or not path else f"{path}.{name}", seen
+        )
 
 
-def _children(part: Any, package: str) -> list[tuple[str, Any]]:
-    if package == "torch":
+def _children(part: Any, framework: str) -> list[tuple[str, Any]]:
+    if framework == "torch":
         return list(part.named_children())
-    if package == "numpy":
+    if framework == "numpy":
         return list(part.children())
     layers = list(part._layers)  # attributes, in order; functional: by distance to the output
     if is_a(part, "keras", "Functional"):
@@ -172,10 +166,10 @@ def _call_number(layer: Any) -> int | None:
     return int(number) if name == "keras_tensor" and number.isdigit() else None
 
 
-def _own_weights(part: Any, package: str, children: list[Any]) -> list[str]:
-    if package == "torch":
+def _own_weights(part: Any, framework: str, children: list[Any]) -> list[str]:
+    if framework == "torch":
         return [name for name, _ in part.named_parameters(recurse=False)]
-    if package == "numpy":
+    if framework == "numpy":
         return [name for name, value in part._parts() if isinstance(value, Parameter)]
     below = {id(w) for child in children for w in child.weights}
     return [w.name for w in part.weights if id(w) not in below]
@@ -183,15 +177,15 @@ def _own_weights(part: Any, package: str, children: list[Any]) -> list[str]:
 
 def _settings(layer: Any) -> dict[str, Any]:
     """Return what, besides its weights, a layer's result depends on, in all frameworks alike."""
-    what, package = kind(layer), framework(layer)
+    what, framework = kind(layer), framework_of(layer)
     if "conv" in what:
         dims = 1 if what.endswith("1d") else 2
-        if package == "keras":
+        if framework == "keras":
             groups = getattr(layer, "groups", 1)
             if hasattr(layer, "depth_multiplier"):
                 groups = layer.kernel.shape[-2]
             found = (layer.strides, layer.dilation_rate, groups)
-        elif package == "torch":
+        elif framework == "torch":
             found = (layer.stride, layer.dilation, layer.groups)
         else:
             found = tuple(layer.settings.get(n, 1) for n in ("stride", "dilation", "groups"))
@@ -199,13 +193,13 @@ def _settings(layer: Any) -> dict[str, Any]:
         stride, dilation = (tuple(np.broadcast_to(n, 2).tolist()[-dims:]) for n in found[:2])
         return {"stride": stride, "dilation": dilation, "groups": found[2]}
     if what.endswith("norm"):
-        found = {"eps": layer.epsilon if package == "keras" else layer.eps}
+        found = {"eps": layer.epsilon if framework == "keras" else layer.eps}
         if what == "group_norm":
-            found["groups"] = layer.groups if package == "keras" else layer.num_groups
+            found["groups"] = layer.groups if framework == "keras" else layer.num_groups
         return found
     if what == "attention":
         return {"heads": layer.num_heads}
-    if what in ("rnn", "lstm", "gru") and package == "keras":
+    if what in ("rnn", "lstm", "gru") and framework == "keras":
         cell = getattr(layer, "forward_layer", layer).cell
         functions = ("activation", "recurrent_activation")
         return {n: getattr(cell, n).__name__ for n in functions if hasattr(cell, n)}
@@ -216,7 +210,7 @@ def _settings(layer: Any) -> dict[str, Any]:
 
 def _orders(source: Any, target: Any) -> dict[int, Array]:
     """Return, by id of Keras' layers, where in their last axis PyTorch's features lie."""
-    models = [m for m in (source, target) if package_of(m) == "keras"]
+    models = [m for m in (source, target) if framework_of(m) == "keras"]
     if len(models) != 1:
         return {}
     orders: dict[int, Array] = {}
@@ -240,11 +234,6 @@ def _orders(source: Any, target: Any) -> dict[int, Array]:
     if order is not None:
         raise ConversionError(f"no dense layer follows {flatten}: {REORDER}")
     return orders
-
-
-def package_of(model: Any) -> str:
-    """Return the ``framework`` of a layer, a model, or a list of them."""
-    return package_of(model[0]) if isinstance(model, list | tuple) and model else framework(model)
 
 
 def _flattened(layer: Any) -> tuple[int, ...]:

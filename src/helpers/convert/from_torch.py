@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from helpers.layouts import RECURRENT, framework, is_a, kind
-from helpers.model_readers import ACTIVATIONS, Step, activation, fail
+from helpers.convert.kinds import RECURRENT, framework_of, is_a, kind
+from helpers.convert.steps import ACTIVATIONS, Step, activation, fail
 
 NAMES = {name: ours for ours, name in ACTIVATIONS.items()}
 
@@ -21,7 +21,7 @@ def from_torch(model: Any) -> list[Step]:
 
 
 def _layers(model: Any) -> Iterator[Any]:
-    for layer in model.children() if framework(model) == "torch" else model:
+    for layer in model.children() if framework_of(model) == "torch" else model:
         if type(layer).__name__ == "Sequential":
             yield from _layers(layer)
         else:
@@ -30,15 +30,14 @@ def _layers(model: Any) -> Iterator[Any]:
 
 def _steps(layer: Any) -> Iterator[Step]:
     name, what = type(layer).__name__, kind(layer)
-    home = type(layer).__module__
-    known = home.startswith("torch.") or home.startswith("helpers.")
+    known = type(layer).__module__.startswith(("torch.", "helpers."))
     if known and name == "Identity":
         return
     if known and what in RECURRENT:
         raise fail(
             layer,
             "it returns its outputs and its last states, which no layer after it takes",
-            "Recurrent(layer) of helpers.native, which returns one of them",
+            "Recurrent(layer) of helpers.convert.stand_ins, which returns one of them",
         )
     _check_frozen(layer)
     if known and what == "batch_norm":
@@ -56,7 +55,7 @@ def _steps(layer: Any) -> Iterator[Step]:
 
 
 def _check_frozen(layer: Any) -> None:
-    if framework(layer) == "torch":
+    if framework_of(layer) == "torch":
         frozen = [n for n, p in layer.named_parameters() if not p.requires_grad]
         if any("bias_hh" not in name for name in frozen):
             raise fail(layer, f"{frozen} are frozen", "convert first, and freeze then")
@@ -64,7 +63,7 @@ def _check_frozen(layer: Any) -> None:
 
 def _get(layer: Any, name: str, default: Any = None, place: int | None = None) -> Any:
     """Return a setting; the engine keeps those of its functions as they were given."""
-    if framework(layer) == "torch":
+    if framework_of(layer) == "torch":
         return getattr(layer, name, default)
     positional = getattr(layer, "settings", ())
     if isinstance(positional, dict):
@@ -180,8 +179,8 @@ def _transpose(layer: Any, what: Any) -> Step:
 def _activation(layer: Any, name: str) -> Step:
     ours, options = NAMES[name], {}
     if ours == "softmax":
-        dim = _get(layer, "dim" if framework(layer) == "torch" else "axis", None, 0)
-        options["dim"] = -1 if dim is None and framework(layer) == "numpy" else dim
+        dim = _get(layer, "dim" if framework_of(layer) == "torch" else "axis", None, 0)
+        options["dim"] = -1 if dim is None and framework_of(layer) == "numpy" else dim
     elif ours == "gelu":
         options["approximate"] = _get(layer, "approximate", "none", 0)
     elif ours == "leaky_relu":
@@ -199,7 +198,7 @@ def _recurrent(layer: Any, what: Any) -> Step:
     if inner.num_layers != 1 or getattr(inner, "proj_size", 0) or getattr(inner, "dropout", 0):
         raise fail(layer, "it has several layers or projections", "one Recurrent for each layer")
     biases = [inner.__dict__.get(n) for n in ("bias_hh_l0", "bias_hh_l0_reverse")]
-    if framework(layer) == "torch":
+    if framework_of(layer) == "torch":
         frozen = any(
             n.startswith("bias_hh") and not p.requires_grad for n, p in inner.named_parameters()
         )

@@ -1,4 +1,4 @@
-"""Sequential models of each framework, built of the steps that ``model_readers`` gives."""
+"""A ``keras.Sequential``, built of steps."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -6,132 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from helpers import nn
-from helpers.layouts import RECURRENT
-from helpers.model_readers import (
-    ACTIVATIONS,
-    EITHER,
-    FIRST,
-    LAST,
-    Step,
-    fail,
-    same_padding,
-    starts_first,
-)
-
-# PyTorch and the engine
-
-
-def to_torch(steps: list[Step], dtype: str) -> Any:
-    """Return a ``torch.nn.Sequential`` of the steps, not yet with the source's weights."""
-    import torch
-
-    from helpers.native import torch_layers
-
-    typed = {"dtype": getattr(torch, dtype)}
-    return torch.nn.Sequential(*(_module(s, torch.nn, torch_layers, typed) for s in steps))
-
-
-def to_numpy(steps: list[Step], dtype: str) -> Any:
-    """Return a ``helpers.nn.Sequential`` of the steps, not yet with the source's weights."""
-    from helpers.native import numpy_layers
-
-    return nn.Sequential(*(_module(s, nn, numpy_layers, {"dtype": dtype}) for s in steps))
-
-
-def _module(step: Step, home: ModuleType, native: ModuleType, typed: dict[str, Any]) -> Any:
-    op, options, engine = step.op, step.options, home is nn
-
-    def make(name: str, *args: Any, **kwargs: Any) -> Any:
-        if not hasattr(home, name):
-            raise fail(step.layer, f"the NumPy engine has no {name}", 'to="torch" or to="keras"')
-        return getattr(home, name)(*args, **kwargs)
-
-    def get(*names: str) -> list[Any]:
-        return [options[name] for name in names]
-
-    if op == "dense":
-        return make("Linear", *get("n", "m", "bias"), **typed)
-    if op == "embedding":
-        return make("Embedding", *get("n", "m"), **typed)
-    if op.startswith("conv"):
-        name = f"Conv{'Transpose' * ('transpose' in op)}{op[-2:]}"
-        keys = ("kernel", "stride", "padding", "dilation", "output_padding")
-        sizes = {key: options[key] for key in keys if key in options}
-        if op.endswith("1d"):
-            sizes = {key: size[0] for key, size in sizes.items()}
-        sizes["kernel_size"] = sizes.pop("kernel")
-        named = sizes | {key: options[key] for key in ("bias", "groups") if key in options}
-        return make(name, *get("n", "m"), **named, **typed)
-    if op == "batch_norm":
-        name = type(step.layer).__name__
-        name = f"BatchNorm{2 if step.rank == 4 or name.endswith('2d') else 1}d"
-        owner = native if options["biased"] else home
-        name = f"Biased{name}" if options["biased"] else name
-        return getattr(owner, name)(*get("n", "eps", "momentum"), **typed)
-    if op == "layer_norm":
-        return make("LayerNorm", *get("n", "eps"), **typed)
-    if op == "group_norm":
-        return make("GroupNorm", *get("groups", "n", "eps"), **typed)
-    if op in RECURRENT:
-        return native.Recurrent(_recurrent(step, make, engine, typed), options["sequences"])
-    if op == "pool":
-        name = f"{options['how'].title()}Pool{options['dims']}d"
-        padded = {"padding": options["padding"]} if max(options["padding"]) else {}
-        if padded and engine:
-            raise fail(step.layer, "the engine's pooling has no padding", "pooling without")
-        if padded and options["how"] == "avg":
-            padded["count_include_pad"] = options["include"]
-        return make(name, *get("kernel", "stride"), **padded)
-    if op == "global_pool":
-        return make(f"Adaptive{options['how'].title()}Pool{options['dims']}d", 1)
-    if op == "pad":
-        flat = tuple(n for side in reversed(options["pads"]) for n in side)  # last axis first
-        if engine and min(flat) < 0:
-            raise fail(step.layer, "the engine cannot crop", 'to="torch"')
-        return make(f"ZeroPad{len(options['pads'])}d", flat)
-    if op == "dropout":
-        return make("Dropout", options["p"])
-    if op in ("flatten", "transpose"):
-        return make("Flatten") if op == "flatten" else native.Transpose()
-    return _activation(step, make, engine)
-
-
-def _activation(step: Step, make: Any, engine: bool) -> Any:
-    options = step.options
-    name = options["name"]
-    settings = {
-        "softmax": {"axis" if engine else "dim": options.get("dim")},
-        "gelu": {"approximate": options.get("approximate", "none")},
-        "leaky_relu": {"negative_slope": options.get("slope")},
-        "elu": {"alpha": options.get("alpha", 1.0)},
-        # PyTorch leaves the formula above the threshold, at 20 visibly in double precision.
-        "softplus": {} if engine else {"threshold": 40},
-    }
-    return make(ACTIVATIONS[name], **settings.get(name, {}))
-
-
-def _recurrent(step: Step, make: Any, engine: bool, typed: dict[str, Any]) -> Any:
-    options = step.options
-    named = {"bidirectional": options["both"]} | typed
-    if step.op == "rnn":
-        named["nonlinearity"] = options["activation"]
-    if engine and not options["bias"]:
-        raise fail(step.layer, "the engine's recurrent layers have biases", "a layer with biases")
-    if not engine:
-        named |= {"bias": options["bias"], "batch_first": True}
-    layer = make(step.op.upper(), options["n"], options["m"], **named)
-    if options["frozen"] and options["bias"]:
-        for name in ("bias_hh_l0", "bias_hh_l0_reverse")[: 1 + options["both"]]:
-            if engine:  # an array instead of a parameter: part of the state, and not trained
-                setattr(layer, name, np.zeros_like(getattr(layer, name).data))
-                layer.buffers = (*layer.buffers, name)
-            else:
-                getattr(layer, name).requires_grad_(False)
-    return layer
-
-
-# Keras
+from helpers.convert.kinds import RECURRENT
+from helpers.convert.steps import EITHER, FIRST, LAST, Step, fail, same_padding, starts_first
 
 
 def to_keras(steps: list[Step], dtype: str, input_shape: tuple[int | None, ...]) -> Any:
@@ -147,7 +23,7 @@ def to_keras(steps: list[Step], dtype: str, input_shape: tuple[int | None, ...])
     """
     import keras
 
-    from helpers.native import keras_layers
+    from helpers.convert.stand_ins import keras_layers
 
     first = len(input_shape) == 3 or (len(input_shape) == 2 and starts_first(steps))
     shape = (*input_shape[1:], input_shape[0]) if first else tuple(input_shape)
@@ -171,7 +47,7 @@ def to_keras(steps: list[Step], dtype: str, input_shape: tuple[int | None, ...])
 
 def _axes(step: Step, first: bool, convolution: bool) -> bool:
     """Check that a step works on the axis that Keras has last; return if channels come first."""
-    op, turned = step.op, "Transpose() of helpers.native before it"
+    op, turned = step.op, "Transpose() of helpers.convert.stand_ins before it"
     dim = step.options.get("dim", 1)
     if step.rank == 4 and (op in ("dense", "layer_norm") or dim not in (1, -3)):
         raise fail(step.layer, "it works on an image's width", "on channels: Conv2d, GroupNorm")
@@ -192,7 +68,7 @@ def _axes(step: Step, first: bool, convolution: bool) -> bool:
 
 
 def _keras_layers(
-    step: Step, shape: tuple[Any, ...], keras: ModuleType, native: ModuleType, dtype: str
+    step: Step, shape: tuple[Any, ...], keras: ModuleType, stand_ins: ModuleType, dtype: str
 ) -> Iterator[Any]:
     op, o, layers = step.op, step.options, keras.layers
     if op == "dense":
@@ -204,7 +80,7 @@ def _keras_layers(
     elif op.startswith("conv"):
         yield from _keras_conv(step, layers, dtype)
     elif op == "batch_norm":
-        make = layers.BatchNormalization if o["biased"] else native.UnbiasedBatchNormalization
+        make = layers.BatchNormalization if o["biased"] else stand_ins.UnbiasedBatchNormalization
         yield make(momentum=1 - o["momentum"], epsilon=o["eps"], dtype=dtype)
     elif op == "layer_norm":
         yield layers.LayerNormalization(epsilon=o["eps"], dtype=dtype)
@@ -234,7 +110,7 @@ def _keras_layers(
         elif name == "elu":
             yield layers.ELU(o.get("alpha", 1.0), dtype=dtype)
         elif name == "gelu" and o.get("approximate") == "tanh":
-            yield layers.Activation(native.gelu_tanh, dtype=dtype)
+            yield layers.Activation(stand_ins.gelu_tanh, dtype=dtype)
         else:
             yield layers.Activation(name, dtype=dtype)
 

@@ -7,12 +7,9 @@ of momentum is PyTorch's, without the learning rate.
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from helpers.layouts import ConversionError, is_a
+from helpers.arrays import Array
+from helpers.convert.kinds import PACKAGES, ConversionError, is_a
 from helpers.parity import to_numpy
-
-Array = np.ndarray
 
 # By PyTorch's names: the options, and each moment's name in Keras.
 OPTIONS = {
@@ -51,7 +48,7 @@ IN_LOOP = {  # by Keras' setting: what to call before a step
 
 
 @dataclass(frozen=True)
-class Rule:
+class OptimizerState:
     """How an optimiser steps, and how far it is.
 
     Attributes:
@@ -80,47 +77,46 @@ class Rule:
 
 
 def title(optimizer: Any) -> str:
-    package = {"torch": "torch.optim.", "keras": "keras ", "helpers": "helpers.optim."}
-    return package.get(_home(optimizer), "") + type(optimizer).__name__
+    module = {"torch": "torch.optim.", "keras": "keras ", "helpers": "helpers.optim."}
+    return module.get(_package(optimizer), "") + type(optimizer).__name__
 
 
-def _home(optimizer: Any) -> str:
+def _package(optimizer: Any) -> str:
     return type(optimizer).__module__.split(".")[0]
 
 
-def read_optimizer(optimizer: Any, package: str, variables: list[Any]) -> Rule:
-    """Return an optimiser's rule, or refuse what no other can do.
+def read_optimizer(optimizer: Any, framework: str, variables: list[Any]) -> OptimizerState:
+    """Return how an optimiser steps and how far it is, or refuse what no other can do.
 
     Args:
         optimizer: of any of the frameworks.
-        package: the model's: "keras", "torch" or "numpy".
+        framework: the model's: "keras", "torch" or "numpy".
         variables: the model's trainable ones, which an unbuilt optimiser of Keras trains.
 
     Raises:
         TypeError: the optimiser is of an unknown class, or not of the model's framework.
         ConversionError: it does what the other frameworks' do not.
     """
-    homes = {"torch": "torch", "keras": "keras", "numpy": "helpers"}
-    if not any(is_a(optimizer, home, "Optimizer") for home in homes.values()):
+    if not any(is_a(optimizer, package, "Optimizer") for package in PACKAGES.values()):
         raise TypeError(
             "optimizer must be one of keras.optimizers, torch.optim or helpers.optim, got "
             f"{type(optimizer).__name__}"
         )
-    if package not in homes or not is_a(optimizer, homes[package], "Optimizer"):
+    if framework not in PACKAGES or not is_a(optimizer, PACKAGES[framework], "Optimizer"):
         raise TypeError(
-            f"optimizer must be of source's framework, {package or 'which is unknown'}, got "
+            f"optimizer must be of source's framework, {framework or 'which is unknown'}, got "
             f"{title(optimizer)}"
         )
     kind = getattr(optimizer, "keras_class", type(optimizer).__name__).replace("Nadam", "NAdam")
-    if kind not in MOMENTS or _home(optimizer) not in (homes[package], "helpers"):
+    if kind not in MOMENTS or _package(optimizer) not in (PACKAGES[framework], "helpers"):
         raise ConversionError(
             f"{title(optimizer)} has no counterpart; those that have are {', '.join(MOMENTS)}"
         )
-    read = {"torch": _from_torch, "keras": _from_keras, "numpy": _from_engine}[package]
+    read = {"torch": _from_torch, "keras": _from_keras, "numpy": _from_engine}[framework]
     return read(optimizer, kind, variables)
 
 
-def _from_torch(optimizer: Any, kind: str, variables: list[Any]) -> Rule:
+def _from_torch(optimizer: Any, kind: str, variables: list[Any]) -> OptimizerState:
     groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
     if any(g != groups[0] for g in groups):
         raise ConversionError(
@@ -146,7 +142,7 @@ def _from_torch(optimizer: Any, kind: str, variables: list[Any]) -> Rule:
         moments[id(p)] = {s: to_numpy(state[s]) for s in MOMENTS[kind] if s in state}
     formula, decoupled = "keras_epsilon" in group, group.get("decoupled_weight_decay", False)
     step, what = _one(steps, optimizer), title(optimizer)
-    return Rule(what, kind, formula, options, decoupled, step, min(products), moments)
+    return OptimizerState(what, kind, formula, options, decoupled, step, min(products), moments)
 
 
 def _one(steps: set[int], optimizer: Any) -> int:
@@ -158,7 +154,7 @@ def _one(steps: set[int], optimizer: Any) -> int:
     return max(steps, default=0)
 
 
-def _from_keras(optimizer: Any, kind: str, variables: list[Any]) -> Rule:
+def _from_keras(optimizer: Any, kind: str, variables: list[Any]) -> OptimizerState:
     for name, call in IN_LOOP.items():
         if value := getattr(optimizer, name, None):
             raise ConversionError(
@@ -204,10 +200,10 @@ def _from_keras(optimizer: Any, kind: str, variables: list[Any]) -> Rule:
     product = float(to_numpy(optimizer._u_product)) if kind == "NAdam" and optimizer.built else 1.0
     formula, what = not hasattr(optimizer, "keras_class"), title(optimizer)
     step = int(to_numpy(optimizer.iterations))
-    return Rule(what, kind, formula, options, True, step, product, moments)
+    return OptimizerState(what, kind, formula, options, True, step, product, moments)
 
 
-def _from_engine(optimizer: Any, kind: str, variables: list[Any]) -> Rule:
+def _from_engine(optimizer: Any, kind: str, variables: list[Any]) -> OptimizerState:
     options = {n: getattr(optimizer, n) for n in (*OPTIONS[kind], "weight_decay")}
     scale = velocity_scale(kind, options, keras=False) if optimizer.keras else 1.0
     moments, steps, products = {}, set(), {1.0}
@@ -219,7 +215,7 @@ def _from_engine(optimizer: Any, kind: str, variables: list[Any]) -> Rule:
             own["momentum_buffer"] = state["velocity"] / scale
     formula, decoupled = optimizer.keras, optimizer.keras or optimizer.decoupled
     step, what = _one(steps, optimizer), title(optimizer)
-    return Rule(what, kind, formula, options, decoupled, step, min(products), moments)
+    return OptimizerState(what, kind, formula, options, decoupled, step, min(products), moments)
 
 
 def velocity_scale(kind: str, options: dict[str, Any], *, keras: bool) -> float:
