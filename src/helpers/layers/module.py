@@ -1,9 +1,4 @@
-"""What every model of the NumPy engine is: a module with parameters and state.
-
-The state of a model is a flat dictionary of arrays under PyTorch's names, so
-that ``model.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})``
-copies a PyTorch model.
-"""
+"""What every model of the NumPy engine is: a module with parameters and state."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
