@@ -1,5 +1,6 @@
 """The run itself: quiet frameworks, seeds, the device, the scale, versions."""
 
+import contextlib
 import ctypes
 import importlib.abc
 import importlib.util
@@ -48,7 +49,7 @@ class _TritonFirst(importlib.abc.MetaPathFinder):
     def find_spec(self, name: str, *_: object) -> None:
         if name == "tensorflow":
             sys.meta_path.remove(self)
-            if _installed("triton"):
+            with contextlib.suppress(ImportError):  # not there, or not for this machine
                 importlib.import_module("triton")
 
 
@@ -58,7 +59,7 @@ def load_triton_first() -> None:
     Both carry an LLVM. TensorFlow's wheels from 2.20 on open theirs to the whole process, and a
     Triton that is loaded later, as PyTorch does with the first optimiser, takes it for its own
     and crashes Python (tensorflow/tensorflow, issue 124205). The other way round both work.
-    Nothing is imported before TensorFlow is.
+    Nothing is imported before TensorFlow is looked for.
     """
     if not any(isinstance(finder, _TritonFirst) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TritonFirst())

@@ -404,6 +404,16 @@ def test_triton_is_loaded_just_before_tensorflow(tmp_path, installed, expected):
     assert python(code) == [[], expected]
 
 
+def test_a_triton_that_cannot_be_imported_is_left_alone(tmp_path):
+    (tmp_path / "triton.py").write_text("raise ImportError('no such driver')")
+    (tmp_path / "tensorflow.py").write_text("")
+    code = (
+        f"import json, sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import helpers, tensorflow; json.dump('tensorflow' in sys.modules, sys.stdout)"
+    )
+    assert python(code) is True
+
+
 def test_an_optimiser_of_torch_is_made_after_tensorflow_was_imported(tf, torch):
     """Where Triton is installed, as with PyTorch's default wheel on Linux, this used to crash."""
     code = (
