@@ -8,8 +8,8 @@ included.
 A mean printed with its spread, ``0.78 ± 0.05``, is the result of several runs,
 whose roundings differ between processors. Beside the unit, the mean and the
 spread may each move by a quarter of the spread: for up to sixteen runs that is
-less than the standard error of the mean, below which no sentence about it can
-be true.
+at most the standard error of the mean, and a sentence about the mean must not
+rest on less.
 """
 
 import re
